@@ -1,0 +1,118 @@
+"""Commands: what somebody asks of a group. One class a request type, in the imperative.
+
+Their JSON is the value of `chat.group.commands.v1`. Field rules (lengths, characters) are in
+`rules.check`; the shape is checked when the JSON is decoded.
+"""
+
+from typing import Any, Literal
+
+import msgspec
+
+Role = Literal["reader", "member", "admin", "owner"]
+JoinRule = Literal["open", "invite"]
+HistoryRule = Literal["all", "joined"]
+
+
+class Command(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """What every command carries.
+
+    `id` is made by the door that took the request, and names it in the event's headers and in
+    replies. `by` is the user, or None for an outside authority. `origin` is the gateway that
+    waits for the outcome ("" when nobody does).
+    """
+
+    id: str
+    group: str
+    by: str | None
+    origin: str = ""
+    client_msg_id: str | None = None
+
+
+class MemberSpec(msgspec.Struct, frozen=True):
+    """A member named at creation, and the role to start with."""
+
+    user: str
+    role: Role = "member"
+
+
+class CreateGroup(Command, frozen=True, tag="create_group"):
+    """Begin a life of the group; the caller becomes its owner."""
+
+    name: str
+    topic: str = ""
+    join: JoinRule = "invite"
+    history: HistoryRule = "all"
+    members: tuple[MemberSpec, ...] = ()
+
+
+class Join(Command, frozen=True, tag="join"):
+    """Become a member of an open group."""
+
+
+class Leave(Command, frozen=True, tag="leave"):
+    """Stop being a member."""
+
+
+class AddMember(Command, frozen=True, tag="add_member"):
+    """Make somebody a member."""
+
+    user: str
+    role: Role = "member"
+
+
+class RemoveMember(Command, frozen=True, tag="remove_member"):
+    """End somebody's membership, and keep them out if `ban`."""
+
+    user: str
+    ban: bool = False
+
+
+class Send(Command, frozen=True, tag="send"):
+    """Post a message. `reply_to` is the seq of a message of this life."""
+
+    client_msg_id: str
+    text: str
+    reply_to: int | None = None
+    mentions: tuple[str, ...] = ()
+    attributes: dict[str, Any] | None = None
+
+
+AnyCommand = CreateGroup | Join | Leave | AddMember | RemoveMember | Send
+
+COMMANDS: dict[str, type[Command]] = {
+    "create_group": CreateGroup,
+    "join": Join,
+    "leave": Leave,
+    "add_member": AddMember,
+    "remove_member": RemoveMember,
+    "send": Send,
+}
+
+_one: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
+_many = msgspec.json.Decoder(list[msgspec.Raw])
+_encoder = msgspec.json.Encoder()
+
+
+def encode_command(command: Command) -> bytes:
+    """The command's JSON."""
+    return _encoder.encode(command)
+
+
+def decode_command(raw: bytes | msgspec.Raw) -> AnyCommand:
+    """One command from its JSON.
+
+    Raises:
+        msgspec.DecodeError, msgspec.ValidationError: not JSON, or not a command's shape.
+        UnicodeDecodeError: not UTF-8.
+    """
+    return _one.decode(raw)
+
+
+def split_array(value: bytes) -> list[bytes | msgspec.Raw]:
+    """The elements of a record: the record itself, or the items of its array, each still encoded.
+
+    Splitting comes before decoding so that one bad element is a dead letter alone.
+    """
+    if value[:1] == b"[":
+        return list(_many.decode(value))
+    return [value]

@@ -1,0 +1,90 @@
+"""Plain assigned consumers: no group, positions held by the reader itself."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+BATCH = 1000
+
+
+class ReadError(Exception):
+    """A partition could not be read to the wanted offset; the message says why."""
+
+
+def settings(bootstrap: str, **extra: Any) -> dict[str, Any]:
+    """Settings of a consumer that is assigned by hand."""
+    return {
+        "bootstrap.servers": bootstrap,
+        # librdkafka wants a group id even where no group is used.
+        "group.id": "auerbach-reader",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # A position that is not in the log any more is an error to be seen, never a silent jump.
+        "auto.offset.reset": "error",
+        "fetch.wait.max.ms": 100,
+        "fetch.error.backoff.ms": 50,
+        "fetch.queue.backoff.ms": 5,
+        "queued.max.messages.kbytes": 32_768,
+        "log_level": 3,
+        **extra,
+    }
+
+
+@contextmanager
+def reader(bootstrap: str) -> Iterator[Consumer]:
+    """A consumer for one reading, closed afterwards. Its calls block: use it off the loop."""
+    consumer = Consumer(settings(bootstrap))
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def offsets(consumer: Consumer, topic: str, partition: int, timeout_s: float = 10) -> tuple[int, int]:
+    """The first offset that is kept and the one that the next record will get.
+
+    Raises:
+        ReadError: the broker did not answer in `timeout_s`.
+    """
+    try:
+        low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=timeout_s)
+    except KafkaException as failed:
+        raise ReadError(f"{topic}/{partition}: {failed.args[0].str()}") from failed
+    return low, high
+
+
+def read(
+    consumer: Consumer, topic: str, partition: int, start: int, end: int, stall_s: float = 30
+) -> Iterator[Message]:
+    """The records of a partition from `start` up to, not including, `end`, in order.
+
+    Compaction and transactions leave offsets without a record, so the end is reached by position.
+
+    Raises:
+        ReadError: an error of the broker, or nothing came for `stall_s`.
+    """
+    if start >= end:
+        return
+    at = TopicPartition(topic, partition, start)
+    consumer.assign([at])
+    last_progress = monotonic()
+    position = start
+    while position < end:
+        for message in consumer.consume(BATCH, 0.1):
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
+                    continue
+                raise ReadError(f"{topic}/{partition}: {error.str()}")
+            if message.offset() >= end:
+                return
+            yield message
+            last_progress = monotonic()
+        reached = consumer.position([at])[0].offset
+        if reached > position:
+            position, last_progress = reached, monotonic()
+        elif monotonic() - last_progress > stall_s:
+            raise ReadError(f"{topic}/{partition}: nothing between {position} and {end} in {stall_s} s")

@@ -1,0 +1,9 @@
+"""Key → partition, as the Java client does it, everywhere."""
+
+from aiokafka.partitioner import murmur2
+
+
+def partition_for(key: bytes, partitions: int) -> int:
+    """The partition of `key` among `partitions`; pinned by golden values of the Java client in the tests."""
+    hashed: int = murmur2(key)
+    return (hashed & 0x7FFFFFFF) % partitions

@@ -1,0 +1,165 @@
+"""A producer whose delivery reports arrive on the event loop, one wake-up a batch of them."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from confluent_kafka import KafkaError, Message
+from confluent_kafka import Producer as RdProducer
+
+Headers = list[tuple[str, bytes]]
+# (the record's offset or None, the error or None). No offset proves nothing: read the log.
+Report = Callable[[int | None, KafkaError | None], None]
+
+
+class QueueFullError(Exception):
+    """The producer's queue is at its bound: an error to who asked, never memory (design I7)."""
+
+
+class Producer:
+    """librdkafka's idempotent producer for one event loop.
+
+    Records are never dropped for their age and never delivered around a gap (`message.timeout.ms=0`,
+    `enable.gapless.guarantee`): librdkafka would otherwise drop a timed-out record and still send the later
+    ones, a hole in the log (model.md H2). The caller's own deadline ends the producer instead (`abandon`).
+    """
+
+    def __init__(
+        self, bootstrap: str, *, queue_records: int = 100_000, extra: dict[str, Any] | None = None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reports: deque[tuple[Report, int | None, KafkaError | None]] = deque()
+        self._woken = False
+        self._closing = threading.Event()
+        self._rd = RdProducer(
+            {
+                "bootstrap.servers": bootstrap,
+                "enable.idempotence": True,
+                "enable.gapless.guarantee": True,
+                "message.timeout.ms": 0,
+                "acks": "all",
+                "linger.ms": 0,
+                "queue.buffering.max.messages": queue_records,
+                "message.max.bytes": 1_048_576 + 65_536,
+                "partitioner": "murmur2_random",
+                "log_level": 3,
+                **(extra or {}),
+            }
+        )
+        self._poller = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
+        self._poller.start()
+
+    def produce(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers | None = None,
+        report: Report | None = None,
+    ) -> None:
+        """Queue a record; `report` is called on the loop, in order for each partition.
+
+        Raises:
+            QueueFullError: the queue is at its bound; nothing was queued.
+            KafkaException: the producer is at its end (a fatal error, or a record over the limits).
+        """
+        try:
+            self._rd.produce(
+                topic,
+                value=value,
+                key=key,
+                partition=partition,
+                headers=headers or [],
+                on_delivery=self._reporter(report) if report is not None else None,
+            )
+        except BufferError:
+            raise QueueFullError(topic) from None
+
+    async def deliver(
+        self,
+        topic: str,
+        partition: int,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers | None = None,
+    ) -> int:
+        """Queue a record and wait until the broker holds it; its offset.
+
+        Raises:
+            DeliveryError: it failed, or the report has no offset.
+            QueueFullError: as in `produce`.
+        """
+        delivered: asyncio.Future[int] = self._loop.create_future()
+
+        def report(offset: int | None, error: KafkaError | None) -> None:
+            if delivered.done():
+                return
+            if error is not None or offset is None:
+                delivered.set_exception(DeliveryError(topic, partition, error))
+            else:
+                delivered.set_result(offset)
+
+        self.produce(topic, partition, key=key, value=value, headers=headers, report=report)
+        return await delivered
+
+    async def close(self, timeout_s: float) -> int:
+        """Wait up to `timeout_s` for what is queued, then end; the number of records left behind."""
+        left: int = await self._loop.run_in_executor(None, self._rd.flush, timeout_s)
+        await self._end()
+        return left
+
+    async def abandon(self) -> None:
+        """End at once: what is queued or under way is purged, and its reports say so."""
+        self._rd.purge(in_queue=True, in_flight=True, blocking=False)
+        await self._end()
+
+    def __len__(self) -> int:
+        """Records queued or under way."""
+        return len(self._rd)
+
+    async def _end(self) -> None:
+        self._closing.set()
+        await self._loop.run_in_executor(None, self._poller.join)
+
+    def _reporter(self, report: Report) -> Callable[[KafkaError | None, Message], None]:
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
+            offset = message.offset()
+            self._reports.append((report, offset if offset is not None and offset >= 0 else None, error))
+
+        return on_delivery
+
+    def _poll(self) -> None:
+        # A thread of its own: no timer on the loop, and one wake-up for each batch of reports.
+        while not self._closing.is_set():
+            self._rd.poll(0.1)
+            self._wake()
+        self._rd.poll(0)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reports and not self._woken:
+            self._woken = True
+            try:
+                self._loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:
+                self._closing.set()  # the loop is closed: nobody is left to tell
+
+    def _drain(self) -> None:
+        self._woken = False
+        while self._reports:
+            report, offset, error = self._reports.popleft()
+            report(offset, error)
+
+
+class DeliveryError(Exception):
+    """A record that the broker did not take, or whose place it did not tell."""
+
+    def __init__(self, topic: str, partition: int, error: KafkaError | None) -> None:
+        super().__init__(
+            f"{topic}/{partition}: {error.str() if error is not None else 'no offset in the report'}"
+        )

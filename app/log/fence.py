@@ -1,0 +1,23 @@
+"""The fence: who may be believed in a partition (design I4, rule F1)."""
+
+from app.log.records import ClaimRecord, EventRecord
+
+
+class Fence:
+    """The highest claim seen in one partition.
+
+    A reader that does not start at offset 0 starts from a pair (offset, epoch in force there): started from a
+    bare offset behind a claim, it would believe the records of the owner before (model.md H3).
+    """
+
+    __slots__ = ("epoch",)
+
+    def __init__(self, epoch: int = -1) -> None:
+        self.epoch = epoch
+
+    def admits(self, record: EventRecord | ClaimRecord) -> bool:
+        """Take in the next record of the partition; whether it counts. A claim always does."""
+        if isinstance(record, ClaimRecord):
+            self.epoch = max(self.epoch, record.offset)
+            return True
+        return record.epoch >= self.epoch
