@@ -56,9 +56,7 @@ class Settings(BaseSettings):
     jwt_audience: str | None = Field(
         None, alias="AUERBACH_JWT_AUDIENCE", description="Required `aud` of a token, if set."
     )
-    jwt_issuer: str | None = Field(
-        None, alias="AUERBACH_JWT_ISSUER", description="Required `iss` of a token, if set."
-    )
+    jwt_issuer: str | None = Field(None, alias="AUERBACH_JWT_ISSUER", description="Required `iss` of a token, if set.")
     app_id: str = Field(
         "auerbach",
         alias="AUERBACH_APP_ID",

@@ -22,9 +22,7 @@ from app.domain.state import RANK, Group, Member, Target
 Outcome = Event | Rejection | Duplicate | Unchanged
 
 
-def decide(
-    group: Group, command: AnyCommand, *, now_ms: int, event_id: str, target: Target | None = None
-) -> Outcome:
+def decide(group: Group, command: AnyCommand, *, now_ms: int, event_id: str, target: Target | None = None) -> Outcome:
     """What `command` does to `group`: one event, or why not.
 
     `now_ms` is the command record's broker timestamp, `event_id` made from the record's place: the same
@@ -109,9 +107,7 @@ def _add_member(group: Group, c: AddMember) -> AnyData | Rejection:
     if isinstance(member, Rejection):
         return member
     if member is not None and not _may_set(member, c.role):
-        return _no(
-            "forbidden", "adding members needs an admin or the owner, and no higher role than one's own"
-        )
+        return _no("forbidden", "adding members needs an admin or the owner, and no higher role than one's own")
     if c.user in group.banned:
         return _no("banned", "this user is banned from this group")
     if c.user in group.members:

@@ -26,9 +26,7 @@ class Producer:
     ones, a hole in the log (model.md H2). The caller's own deadline ends the producer instead (`abandon`).
     """
 
-    def __init__(
-        self, bootstrap: str, *, queue_records: int = 100_000, extra: dict[str, Any] | None = None
-    ) -> None:
+    def __init__(self, bootstrap: str, *, queue_records: int = 100_000, extra: dict[str, Any] | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._reports: deque[tuple[Report, int | None, KafkaError | None]] = deque()
         self._woken = False
@@ -160,6 +158,4 @@ class DeliveryError(Exception):
     """A record that the broker did not take, or whose place it did not tell."""
 
     def __init__(self, topic: str, partition: int, error: KafkaError | None) -> None:
-        super().__init__(
-            f"{topic}/{partition}: {error.str() if error is not None else 'no offset in the report'}"
-        )
+        super().__init__(f"{topic}/{partition}: {error.str() if error is not None else 'no offset in the report'}")

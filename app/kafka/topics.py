@@ -85,9 +85,7 @@ def specs(app_id: str, replication: int) -> list[TopicSpec]:
     ]
 
 
-def create(
-    bootstrap: str, app_id: str, partitions: int, replication: int, timeout_s: float = 30
-) -> list[str]:
+def create(bootstrap: str, app_id: str, partitions: int, replication: int, timeout_s: float = 30) -> list[str]:
     """Make the topics that are missing; the names of those made. Existing ones stay as they are.
 
     Raises:
@@ -97,9 +95,7 @@ def create(
     if replication >= 3:
         durable["min.insync.replicas"] = "2"
     new = [
-        NewTopic(
-            s.name, num_partitions=partitions, replication_factor=replication, config={**s.config, **durable}
-        )
+        NewTopic(s.name, num_partitions=partitions, replication_factor=replication, config={**s.config, **durable})
         for s in specs(app_id, replication)
     ]
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
@@ -107,9 +103,7 @@ def create(
     try:
         existing = set(admin.list_topics(timeout=timeout_s).topics)
         wanted = [topic for topic in new if topic.topic not in existing]
-        for name, future in (
-            admin.create_topics(wanted, operation_timeout=timeout_s).items() if wanted else ()
-        ):
+        for name, future in admin.create_topics(wanted, operation_timeout=timeout_s).items() if wanted else ():
             try:
                 future.result(timeout=timeout_s)
                 made.append(name)
@@ -135,9 +129,7 @@ def check(bootstrap: str, app_id: str, timeout_s: float = 30) -> Layout:
         metadata = admin.list_topics(timeout=timeout_s).topics
         missing = sorted(set(wanted) - set(metadata))
         if missing:
-            raise TopicsError(
-                f"{bootstrap}: no topic {', '.join(missing)}; `python -m app topics create` makes them"
-            )
+            raise TopicsError(f"{bootstrap}: no topic {', '.join(missing)}; `python -m app topics create` makes them")
         counts = {name: len(metadata[name].partitions) for name in wanted}
         if len(set(counts.values())) > 1:
             each = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))

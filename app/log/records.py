@@ -62,9 +62,7 @@ class ClaimRecord:
     claim: Claim
 
 
-def event_headers(
-    event: Event, *, epoch: int, command_id: str, topic_id: str, place: CommandPlace
-) -> Headers:
+def event_headers(event: Event, *, epoch: int, command_id: str, topic_id: str, place: CommandPlace) -> Headers:
     """The headers of an event's record, CloudEvents' in binary mode among them."""
     return [
         ("seq", b"%d" % event.seq),
