@@ -1,0 +1,234 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { event, online, setUp } from "./fake_socket.mjs";
+
+const STATE = { name: "G", seq: 4, first: 1, members: [] };
+
+/** An online client that follows `g` from seq 5 on; `log` records what its handlers were told. */
+function following(t, options = {}) {
+  const parts = online(t, options);
+  const log = [];
+  const note = (name) => (what) => log.push([name, what.seq ?? what.through ?? what.code]);
+  const subscription = parts.client.subscribe("g", { last: 0 }, {
+    onEvent: note("event"), onState: note("state"), onReset: note("reset"), onWithheld: note("withheld"), onEnd: note("end"),
+  });
+  parts.Socket.last.reply("subscribe", { group: "g", seq: 4, from: 5, recovered: true, state: STATE });
+  return { ...parts, log, subscription, again: () => reconnect(parts) };
+}
+
+function reconnect({ Socket, tick }, hello = {}) {
+  Socket.last.drop();
+  tick(5000);
+  Socket.last.accept(hello);
+}
+
+const seqs = (log) => log.filter(([name]) => name === "event").map(([, seq]) => seq);
+
+test("the state comes first, then events in order, each once", (t) => {
+  const { Socket, log, subscription } = following(t);
+
+  Socket.last.receive(event(5), event(6), event(6), event(5), event(7));
+
+  assert.deepEqual(log, [["state", 4], ["event", 5], ["event", 6], ["event", 7]]);
+  assert.equal(subscription.cursor, 7);
+});
+
+test("a function is enough to follow", (t) => {
+  const { client, Socket } = online(t);
+  const texts = [];
+  client.subscribe("g", { last: 2 }, (e) => texts.push(e.data.text));
+  assert.equal(Socket.last.asked("subscribe").last, 2);
+
+  Socket.last.reply("subscribe", { group: "g", seq: 4, from: 3, recovered: true });
+  Socket.last.receive(event(3), event(4));
+
+  assert.deepEqual(texts, ["m3", "m4"]);
+});
+
+test("what comes before the reply is of an earlier subscription", (t) => {
+  const { client, Socket } = online(t);
+  const got = [];
+  client.subscribe("g", {}, (e) => got.push(e.seq));
+
+  Socket.last.receive(event(1));
+
+  assert.deepEqual(got, []);
+});
+
+test("withheld events advance the cursor, unknown kinds too", (t) => {
+  const { Socket, log, subscription } = following(t);
+
+  Socket.last.receive({ type: "withheld", group: "g", from: 5, through: 8 }, event(9, { kind: "poem.recited" }), event(10));
+
+  assert.deepEqual(log.slice(1), [["withheld", 8], ["event", 9], ["event", 10]]);
+  assert.equal(subscription.cursor, 10);
+});
+
+test("after a reconnection it resumes with its cursor and log, before the repeated requests", async (t) => {
+  const { client, Socket, again, log } = following(t);
+  Socket.last.receive(event(5));
+  client.request("state", { group: "g" }).catch(() => {});
+
+  again();
+
+  const [resume, state] = Socket.last.sent;
+  assert.deepEqual({ ...resume, id: 0 }, { type: "subscribe", group: "g", after: 5, log: "log-1", id: 0 });
+  assert.equal(state.type, "state");
+  Socket.last.reply("subscribe", { group: "g", seq: 7, from: 6, recovered: true });
+  Socket.last.receive(event(6), event(7), event(8));
+  assert.deepEqual(seqs(log), [5, 6, 7, 8]);
+});
+
+test("recovered false resets before the new state and events, and the new log is named from then on", (t) => {
+  const { client, Socket, log, subscription, tick } = following(t);
+  Socket.last.receive(event(5));
+
+  reconnect({ Socket, tick }, { log: "log-2" });
+  assert.equal(Socket.last.asked("subscribe").log, "log-1");
+  const state = { ...STATE, seq: 2 };
+  Socket.last.reply("subscribe", { group: "g", seq: 2, from: 3, recovered: false, state });
+  Socket.last.receive(event(3));
+
+  assert.deepEqual(log.slice(2), [["reset", 2], ["state", 2], ["event", 3]]);
+  assert.equal(subscription.log, "log-2");
+  reconnect({ Socket, tick }, { log: "log-2" });
+  assert.deepEqual({ ...Socket.last.asked("subscribe"), id: 0 }, { type: "subscribe", group: "g", after: 3, log: "log-2", id: 0 });
+});
+
+test("a gap is fetched, not shown", (t) => {
+  const { Socket, log } = following(t);
+
+  Socket.last.receive(event(5), event(7), event(8));
+  const asked = Socket.last.sent.filter((frame) => frame.type === "subscribe");
+  assert.equal(asked.length, 2);
+  assert.equal(asked[1].after, 5);
+  Socket.last.reply("subscribe", { group: "g", seq: 8, from: 6, recovered: true });
+  Socket.last.receive(event(6), event(7), event(8));
+
+  assert.deepEqual(seqs(log), [5, 6, 7, 8]);
+});
+
+test("gap upon gap without progress gets a new socket instead of a loop", (t) => {
+  const { client, Socket } = following(t);
+
+  for (let n = 0; n < 4; n++) {
+    Socket.last.receive(event(9));
+    Socket.last.reply("subscribe", { group: "g", seq: 9, from: 5, recovered: true });
+  }
+
+  assert.equal(client.status.state, "waiting");
+});
+
+test("a temporary refusal is tried again, in its own time", (t) => {
+  const { client, Socket, tick } = online(t);
+  client.subscribe("g", { last: 5 }, () => {});
+
+  Socket.last.refuse("subscribe", { code: "rate_limited", temporary: true, retry_after_ms: 700 });
+  tick(699);
+  assert.equal(Socket.last.sent.length, 1);
+  tick(1);
+
+  assert.equal(Socket.last.sent.length, 2);
+  assert.equal(Socket.last.sent[1].last, 5);
+});
+
+test("another refusal ends the subscription", (t) => {
+  const { client, Socket, tick } = online(t);
+  const ends = [];
+  client.subscribe("g", {}, { onEnd: (why) => ends.push(why.code) });
+
+  Socket.last.refuse("subscribe", { code: "not_a_member" });
+  reconnect({ Socket, tick });
+
+  assert.deepEqual(ends, ["not_a_member"]);
+  assert.deepEqual(Socket.last.sent, []);
+});
+
+for (const kind of ["member.left", "member.removed"]) {
+  test(`the own ${kind} is the last event`, (t) => {
+    const { Socket, log, again } = following(t);
+
+    Socket.last.receive(event(5, { kind, data: { user: "bob" } }), event(6, { kind, data: { user: "alice" } }), event(7));
+    again();
+
+    assert.deepEqual(log.slice(1), [["event", 5], ["event", 6], ["end", 6]]);
+    assert.deepEqual(Socket.last.sent, []);
+  });
+}
+
+test("one's own leaving within a replay is no end: one has joined again since", (t) => {
+  const { Socket, log, again } = following(t);
+  again();
+  Socket.last.reply("subscribe", { group: "g", seq: 6, from: 5, recovered: true });
+
+  Socket.last.receive(
+    event(5, { kind: "member.left", data: { user: "alice" } }),
+    event(6, { kind: "member.joined", data: { user: "alice" } }),
+    event(7),
+  );
+
+  assert.deepEqual(log.slice(1), [["event", 5], ["event", 6], ["event", 7]]);
+});
+
+test("close leaves the group, and an unsubscribe that got no reply is not repeated", (t) => {
+  const { client, Socket, log, subscription, again } = following(t);
+
+  subscription.close();
+  assert.equal(Socket.last.asked("unsubscribe").group, "g");
+  Socket.last.receive(event(5));
+  client.subscribe("g", {}, () => {});
+  again();
+
+  assert.deepEqual(seqs(log), []);
+  assert.deepEqual(Socket.last.sent.map((frame) => frame.type), ["subscribe"]);
+});
+
+/** A server with a log of `g` that loses, doubles and cuts as chance has it. */
+function unreliable(t, chance) {
+  const parts = setUp(t, { random: () => 0 });
+  const head = { seq: 0 };
+  const serve = (socket) => {
+    for (const { id, after } of socket.sent.splice(0).filter((frame) => frame.type === "subscribe")) {
+      socket.receive({ type: "reply", id, ok: true, group: "g", seq: head.seq, from: after + 1, recovered: true });
+      for (let seq = after + 1; seq <= head.seq; seq++) if (!fault(socket, seq)) break;
+    }
+  };
+  /** Delivers `seq`, unless chance has it otherwise; false: the socket is gone. */
+  const fault = (socket, seq) => {
+    const roll = chance();
+    if (roll < 0.1) return socket.drop(), false;
+    if (roll >= 0.25) socket.receive(event(seq));
+    if (roll > 0.9) socket.receive(event(seq));
+    return true;
+  };
+  const step = () => {
+    const socket = parts.Socket.last;
+    if (socket.onopen && !socket.accepted) socket.accept((socket.accepted = {}));
+    serve(socket);
+    if (chance() < 0.7) fault(socket, ++head.seq);
+    parts.tick(2000);
+  };
+  return { ...parts, head, step };
+}
+
+for (const seed of [1, 2, 3, 4, 5]) {
+  test(`whatever is lost, doubled or cut, every event comes once and in order (seed ${seed})`, (t) => {
+    const { client, Socket, head, step } = unreliable(t, random(seed));
+    const got = [];
+    client.connect();
+    client.subscribe("g", { after: 0 }, (e) => got.push(e.seq));
+
+    for (let n = 0; n < 300; n++) step();
+
+    assert.ok(Socket.all.length > 10);
+    assert.ok(got.length > 100 && got.length <= head.seq);
+    assert.deepEqual(got, got.map((_, n) => n + 1));
+  });
+}
+
+/** Park and Miller's generator: the same chances for the same seed. */
+function random(seed) {
+  let x = seed * 7919;
+  return () => (x = (x * 48_271) % 2_147_483_647) / 2_147_483_647;
+}
