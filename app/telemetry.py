@@ -18,7 +18,9 @@ def configure_logging(level: str) -> None:
         structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     )
     if not terminal:
-        shared.append(structlog.processors.dict_tracebacks)
+        # Without locals: they hold tokens and messages' texts.
+        frames = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        shared.append(structlog.processors.ExceptionRenderer(frames))
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelName(level)),

@@ -40,8 +40,8 @@ def _apply(group: Group, event: Event) -> None:
             group.life, group.first = "alive", event.seq
             group.name, group.topic, group.join = d.name, d.topic, d.join
             group.rules = [(event.seq, d.history)]
-            for new in d.members:
-                _enter(group, new.user, Member(new.role, event.seq))
+            for place, new in enumerate(d.members):
+                _enter(group, new.user, Member(new.role, event.seq, place))
         case MemberJoined() as d:
             _enter(group, d.user, Member(d.role, event.seq))
         case MemberLeft() as d:

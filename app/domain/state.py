@@ -18,10 +18,11 @@ Part = tuple[str, ...]
 
 @dataclass(slots=True)
 class Member:
-    """A membership that lasts: the role, and the seq of the event that began it."""
+    """A membership that lasts: the role, the seq of the event that began it, and the place among those it named."""
 
     role: Role
     joined: int
+    place: int = 0
 
 
 @dataclass(slots=True, frozen=True)

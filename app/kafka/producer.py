@@ -77,20 +77,13 @@ class Producer:
         except BufferError:
             raise QueueFullError(topic) from None
 
-    async def deliver(
-        self,
-        topic: str,
-        partition: int,
-        *,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers | None = None,
-    ) -> int:
-        """Queue a record and wait until the broker holds it; its offset.
+    def send(
+        self, topic: str, partition: int, *, key: bytes | None, value: bytes | None, headers: Headers | None = None
+    ) -> asyncio.Future[int]:
+        """Queue a record; the future of its offset, which fails with `DeliveryError`.
 
         Raises:
-            DeliveryError: it failed, or the report has no offset.
-            QueueFullError: as in `produce`.
+            QueueFullError, KafkaException: as in `produce`.
         """
         delivered: asyncio.Future[int] = self._loop.create_future()
 
@@ -103,7 +96,18 @@ class Producer:
                 delivered.set_result(offset)
 
         self.produce(topic, partition, key=key, value=value, headers=headers, report=report)
-        return await delivered
+        return delivered
+
+    async def deliver(
+        self, topic: str, partition: int, *, key: bytes | None, value: bytes | None, headers: Headers | None = None
+    ) -> int:
+        """Queue a record and wait until the broker holds it; its offset.
+
+        Raises:
+            DeliveryError: it failed, or the report has no offset.
+            QueueFullError: as in `produce`.
+        """
+        return await self.send(topic, partition, key=key, value=value, headers=headers)
 
     async def close(self, timeout_s: float) -> int:
         """Wait up to `timeout_s` for what is queued, then end; the number of records left behind."""

@@ -1,0 +1,123 @@
+"""The owner's pen: appends one partition's events, and knows how far the log reaches (rules F1 and F2)."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from confluent_kafka import KafkaError
+
+from app.kafka import consumer, topics
+from app.kafka.producer import DeliveryError, Producer
+from app.log.records import ClaimRecord, Headers, RecordError, decode_record
+from tables.write_behind import FencedError
+
+Delivered = Callable[[], None]
+
+
+class EventLog:
+    """The only writer of one events partition, from its claim on.
+
+    Being the only writer, each delivery report must be the offset after the one before. Where it jumps, somebody else
+    wrote: the foreign records are read before anything of ours counts as delivered. A higher claim among them means
+    that ours are void (fenced); only void records of older epochs are passed over.
+    """
+
+    def __init__(
+        self, producer: Producer, bootstrap: str, partition: int, epoch: int, failed: Callable[[Exception], None]
+    ) -> None:
+        self._producer = producer
+        self._bootstrap = bootstrap
+        self._partition = partition
+        self._failed = failed
+        self.epoch = epoch
+        self.next_offset = epoch + 1  # the next event offset behind all that is delivered
+        self.appended = 0
+        self.delivered = 0
+        self._reports: deque[tuple[int, Delivered]] = deque()
+        self._marks: deque[tuple[int, asyncio.Future[int]]] = deque()
+        self._checking: asyncio.Task[None] | None = None
+
+    def offset_after_all(self) -> asyncio.Future[int]:
+        """The next event offset behind all that was appended until now, once that is delivered.
+
+        Offsets cannot be counted: void records of others may stand between ours.
+        """
+        mark: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        if self.delivered == self.appended:
+            mark.set_result(self.next_offset)
+        else:
+            self._marks.append((self.appended, mark))
+        return mark
+
+    def abandon(self, why: Exception) -> None:
+        """Nothing will be delivered any more: who waits gets `why`."""
+        while self._marks:
+            _, mark = self._marks.popleft()
+            if not mark.done():
+                mark.set_exception(why)
+
+    def append(self, key: bytes, value: bytes, headers: Headers, delivered: Delivered) -> None:
+        """Append an event; `delivered` is called when it is on disk and no newer owner stands before it.
+
+        Raises:
+            app.kafka.producer.QueueFullError, confluent_kafka.KafkaException: it was certainly not appended.
+        """
+
+        def report(offset: int | None, error: KafkaError | None) -> None:
+            if error is not None or offset is None:
+                # No offset proves nothing: only the log tells, and opening again reads it.
+                self._failed(DeliveryError(topics.EVENTS, self._partition, error))
+                return
+            self._reports.append((offset, delivered))
+            if self._checking is None:
+                self._take_reports()
+
+        self._producer.produce(topics.EVENTS, self._partition, key=key, value=value, headers=headers, report=report)
+        self.appended += 1
+
+    async def cover(self, end: int) -> None:
+        """See to it that all records below `end` are ours or void; all of ours must be delivered before.
+
+        Raises:
+            FencedError: a newer owner's claim is among them.
+        """
+        while self._checking is not None:
+            await asyncio.wait([self._checking])
+        if self.next_offset < end:
+            await asyncio.to_thread(self._look_for_a_claim, self.next_offset, end)
+            self.next_offset = max(self.next_offset, end)
+
+    def _take_reports(self) -> None:
+        while self._reports:
+            offset, delivered = self._reports[0]
+            # `cover` may have read past void records already, so less than the expected offset cannot be.
+            if offset > self.next_offset:
+                self._checking = asyncio.create_task(self._check(offset))
+                return
+            self._reports.popleft()
+            self.next_offset = offset + 1
+            self.delivered += 1
+            while self._marks and self._marks[0][0] <= self.delivered:
+                _, mark = self._marks.popleft()
+                if not mark.done():
+                    mark.set_result(self.next_offset)
+            delivered()
+
+    async def _check(self, offset: int) -> None:
+        try:
+            await asyncio.to_thread(self._look_for_a_claim, self.next_offset, offset)
+        except (FencedError, consumer.ReadError, RecordError) as why:
+            self._failed(why)
+            return
+        self._checking = None
+        self.next_offset = offset
+        self._take_reports()
+
+    def _look_for_a_claim(self, start: int, end: int) -> None:
+        with consumer.reader(self._bootstrap) as reader:
+            for message in consumer.read(reader, topics.EVENTS, self._partition, start, end):
+                record = decode_record(
+                    offset=message.offset(), key=message.key(), value=message.value(), headers=message.headers()
+                )
+                if isinstance(record, ClaimRecord):
+                    raise FencedError(f"{topics.EVENTS}/{self._partition}: claimed by {record.claim.worker}")

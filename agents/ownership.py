@@ -1,0 +1,81 @@
+"""All partitions that a worker owns: opened after Faust's recovery, dropped when they are revoked."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+
+from agents.context import Context
+from agents.partition import Partition
+from app.telemetry import logger
+from tables.store import Store
+
+log = logger("ownership")
+
+OPENINGS = 4  # at once: each reads from the broker in threads of its own
+DELIVERY_CHECK_S = 1.0
+
+
+class StalledError(Exception):
+    """The broker has not taken a record within the deadline."""
+
+
+class Ownership:
+    """The partitions of one worker."""
+
+    def __init__(self, context: Context, stores: Callable[[int], tuple[Store, Store]]) -> None:
+        self._context = context
+        self._stores = stores
+        self._partitions: dict[int, Partition] = {}
+
+    def get(self, number: int) -> Partition | None:
+        """The partition if this worker owns it; it may not serve yet."""
+        return self._partitions.get(number)
+
+    def __iter__(self) -> Iterable[Partition]:
+        yield from list(self._partitions.values())
+
+    def __len__(self) -> int:
+        return len(self._partitions)
+
+    async def open(self, numbers: Iterable[int], still_ours: Callable[[], bool]) -> None:
+        """Open all of `numbers`. What stays from before is closed first: only the log tells what happened meanwhile.
+
+        Any failure leaves the process: Faust swallows what its recovery hook raises and would go on with nothing.
+        """
+        await self.close()
+        gate = asyncio.Semaphore(OPENINGS)
+
+        async def open_one(number: int) -> None:
+            async with gate:
+                if not still_ours():
+                    return
+                partition = Partition(self._context, number, *self._stores(number))
+                self._partitions[number] = partition
+                await partition.open(time.time_ns() // 1_000_000, still_ours)
+
+        results = await asyncio.gather(*(open_one(n) for n in sorted(numbers)), return_exceptions=True)
+        if not still_ours():
+            log.info("another rebalance came while opening", partitions=sorted(numbers))
+            return
+        for result in results:
+            if isinstance(result, BaseException):
+                self._context.leave(result if isinstance(result, Exception) else RuntimeError(repr(result)))
+                return
+
+    async def settled(self) -> None:
+        """Wait until all that is decided is on disk: the barrier that Faust awaits before a commit or a revocation."""
+        await asyncio.gather(*(p.in_flight.settled() for p in self._partitions.values() if p.serving))
+
+    async def close(self) -> None:
+        """Close and drop every partition with its caches."""
+        partitions, self._partitions = self._partitions, {}
+        await asyncio.gather(*(p.close() for p in partitions.values()))
+
+    async def watch_deliveries(self) -> None:
+        """Leave when a record is not delivered within the deadline: a producer that cannot deliver never skips."""
+        deadline_s = self._context.settings.delivery_deadline_s
+        while True:
+            await asyncio.sleep(DELIVERY_CHECK_S)
+            for partition in self._partitions.values():
+                if partition.in_flight.age_s() > deadline_s:
+                    partition.fail(StalledError(f"partition {partition.number}: no delivery in {deadline_s} s"))

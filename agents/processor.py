@@ -1,0 +1,184 @@
+"""The processor: a Faust worker. `main` runs it until a signal ends it, or a fault that only a new start heals."""
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+
+from agents.context import Context
+from agents.ownership import Ownership
+from agents.partition import ClosedError, CommandRecord, Partition
+from agents.transport import App, Worker
+from agents.views import reads_view
+from app.config import Settings
+from app.kafka import topics
+from app.kafka.producer import Producer
+from app.kafka.topics import Layout
+from app.telemetry import logger
+from tables.faust_table import WriteBehindTable
+from tables.store import Store
+
+log = logger("processor")
+
+EXIT_FAULT = 70  # EX_SOFTWARE: start again; what is not on disk was not acknowledged
+
+
+def main(settings: Settings) -> None:
+    """Run a processor. Returns when a signal ended it.
+
+    Raises:
+        app.kafka.topics.TopicsError: the broker is away, or the topics are not as they must be.
+    """
+    layout = topics.check(settings.bootstrap, settings.app_id)
+    _datadir(settings).mkdir(parents=True, exist_ok=True)
+    port = settings.views_port or _free_port(settings.views_host)
+    app = _Processor(settings, layout, port).app
+    worker = Worker(app, loglevel="WARNING", redirect_stdouts=False)
+    worker.execute_from_commandline()
+
+
+class _Processor:
+    """The Faust app, its tables and its agent, wired to the partitions that this worker owns."""
+
+    def __init__(self, settings: Settings, layout: Layout, port: int) -> None:
+        self._settings = settings
+        self._layout = layout
+        self._url = f"http://{settings.views_host}:{port}"
+        self._ownership: Ownership | None = None
+        self._producers: list[Producer] = []
+        self._watch: asyncio.Task[None] | None = None
+        self.app = self._faust_app(port)
+        self.app.barrier = self._barrier
+        commands = self.app.topic(
+            topics.COMMANDS, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+        )
+        self.groups = self._table("groups", self._open)
+        self.history = self._table("history", None)
+        self.app.agent(commands, name="commands")(self._serve)
+        self.app.on_before_shutdown.connect(self._stop)
+        self.app.on_partitions_revoked.connect(self._revoked)
+        reads_view(self.app, self._owned_partition, layout)
+
+    def _faust_app(self, port: int) -> App:
+        s = self._settings
+        return App(
+            s.app_id,
+            broker=";".join(f"kafka://{host}" for host in s.bootstrap.split(",")),
+            store="rocksdb://",
+            datadir=str(_datadir(s)),
+            consumer_group_instance_id=s.worker,
+            broker_session_timeout=s.session_timeout_s,
+            broker_heartbeat_interval=s.session_timeout_s / 5,
+            broker_rebalance_timeout=s.session_timeout_s * 3,
+            broker_request_timeout=max(s.session_timeout_s * 4, 40.0),
+            broker_commit_interval=0.5,
+            consumer_auto_offset_reset="earliest",
+            topic_partitions=self._layout.partitions,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+            table_standby_replicas=0,
+            stream_wait_empty=False,
+            stream_recovery_delay=0.0,
+            stream_buffer_maxsize=4096,
+            processing_guarantee="at_least_once",
+            producer_acks=-1,
+            web_bind=s.views_host,
+            web_host=s.views_host,
+            web_port=port,
+            autodiscover=False,
+            reply_create_topic=False,
+        )
+
+    def _table(self, name: str, on_recovered: Any) -> WriteBehindTable:
+        table = WriteBehindTable(
+            self.app,
+            name=name,
+            partitions=self._layout.partitions,
+            bootstrap=self._settings.bootstrap,
+            on_recovered=on_recovered,
+        )
+        self.app.tables.add(table)
+        return table
+
+    async def _serve(self, stream: Any) -> None:
+        """The agent: one record after the other, acknowledged to Faust when its events and replies are on disk."""
+        async for event in stream.noack().events():
+            message = event.message
+            partition = self._owned_partition(message.partition)
+            if partition is None:
+                continue
+            record = CommandRecord(
+                offset=message.offset,
+                at_ms=round(message.timestamp * 1000),
+                key=message.key,
+                value=message.value,
+                headers=list(message.headers or ()),
+            )
+            with contextlib.suppress(ClosedError):  # not acknowledged, so its next owner reads it again
+                await partition.handle(record, event.ack)
+
+    async def _open(self, active: set[int]) -> None:
+        generation = self.app.consumer_generation_id
+
+        def still_ours() -> bool:
+            return bool(self.app.consumer_generation_id == generation and not self.app.should_stop)
+
+        try:
+            await (await self._owned()).open(active, still_ours)
+        except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
+            if still_ours():
+                self._leave(why)
+
+    def _owned_partition(self, number: int) -> Partition | None:
+        return self._ownership.get(number) if self._ownership is not None else None
+
+    async def _owned(self) -> Ownership:
+        """The ownership, made when the loop runs: its producers belong to the loop."""
+        if self._ownership is None:
+            events, changelog = Producer(self._settings.bootstrap), Producer(self._settings.bootstrap)
+            self._producers = [events, changelog]
+            context = Context(self._settings, self._layout, events, changelog, self._url, self._leave)
+            self._ownership = Ownership(context, self._stores)
+            self._watch = asyncio.create_task(self._ownership.watch_deliveries())
+        return self._ownership
+
+    def _stores(self, partition: int) -> tuple[Store, Store]:
+        return self.groups.store(partition), self.history.store(partition)
+
+    async def _barrier(self) -> None:
+        if self._ownership is not None:
+            with contextlib.suppress(ClosedError):
+                await self._ownership.settled()
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        if self._ownership is not None:
+            await self._ownership.close()
+
+    async def _stop(self, *_: Any, **__: Any) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._ownership is not None:
+            await self._ownership.close()
+        for producer in self._producers:
+            await producer.close(timeout_s=5)
+
+    def _leave(self, why: Exception) -> None:
+        # At once and without Faust's way out, which would flush and commit: a fenced owner writes nothing more.
+        log.error("leaving", worker=self._settings.worker, why=repr(why))
+        sys.stderr.flush()
+        os._exit(EXIT_FAULT)
+
+
+def _datadir(settings: Settings) -> Path:
+    return settings.data.absolute() / "tables" / settings.worker
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,39 @@
+"""What gateways ask this worker over HTTP: reads, answered by the partitions it owns."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from faust.web import View
+
+from agents.partition import Partition
+from agents.reading import answer
+from app.kafka.partition import partition_for
+from app.kafka.topics import Layout
+from app.reads import READS_PATH, Answer, AnyRead, decode_reads, encode_answers
+
+ANSWER_S = 5.0  # a gateway asks again until its client's deadline; holding it longer helps nobody
+
+
+def reads_view(app: Any, owned: Callable[[int], Partition | None], layout: Layout) -> None:
+    """Serve `POST /reads` (the messages are in `app.reads`); `owned` gives the partitions of this worker."""
+
+    async def one(read: AnyRead) -> Answer:
+        partition = owned(partition_for(read.group.encode(), layout.partitions))
+        if partition is None:
+            return Answer(missing="not_owner")
+        return await answer(partition, layout.log_id, read, ANSWER_S)
+
+    @app.page(READS_PATH)
+    class Reads(View):
+        """Answers an array of reads with an array of answers; 400 for what is none."""
+
+        async def post(self, request: Any) -> Any:
+            """Answer the reads of one request."""
+            try:
+                reads = decode_reads(await self.read_request_content(request))
+            except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
+                return self.json({"error": str(bad)}, status=400)
+            answers = await asyncio.gather(*(one(read) for read in reads))
+            return self.bytes(encode_answers(list(answers)), content_type="application/json")

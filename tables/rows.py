@@ -1,0 +1,186 @@
+"""Row keys and codecs. Every row carries the epoch of the owner that wrote it (rule F3).
+
+A group's keys begin with its id and a NUL, which no id may contain, so a group is one range of keys:
+
+| table | key | payload |
+|---|---|---|
+| groups | `<group> NUL h` | `Head` |
+| groups | `<group> NUL m <user>` | [role, joined, place] |
+| groups | `<group> NUL b <user>` | null: banned |
+| groups | `<group> NUL p <user>` | [[from, through], …] |
+| groups | `<group> NUL s <user> NUL <client_msg_id>` | [seq, at_ms, digest] |
+| history | `<group> NUL e <seq, 8 bytes>` | the event's bytes |
+| both | `NUL position` | `Position` |
+| both | `NUL claim <epoch, 8 bytes>` | the owner's name |
+
+A value is the epoch (8 bytes, big endian, signed) followed by the payload, JSON unless said otherwise.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import msgspec
+
+from app.domain.commands import HistoryRule, JoinRule, Role
+from app.domain.state import Group, Member, Part, Sent
+from app.log.records import CommandPlace
+
+POSITION_KEY = b"\x00position"
+CLAIM_PREFIX = b"\x00claim"
+STALE_PREFIX = b"\x00stale"
+EPOCH_BYTES = 8
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """A group's row that every event changes; kept small."""
+
+    seq: int
+    first: int
+    life: Literal["none", "alive", "deleted"]
+    at_ms: int
+    name: str
+    topic: str
+    join: JoinRule
+    rules: list[tuple[int, HistoryRule]]
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a table's rows reach.
+
+    `event_offset` is the next event to fold, `epoch` the claim in force there (a bare offset would believe a fenced
+    owner's records, model.md H3). `(command_offset, command_index)` is the last command decided, of the commands
+    topic `command_topic_id`.
+    """
+
+    event_offset: int
+    epoch: int
+    command_topic_id: str
+    command_offset: int
+    command_index: int
+
+    @property
+    def place(self) -> CommandPlace:
+        """The last command decided."""
+        return CommandPlace(self.command_offset, self.command_index)
+
+
+_encode = msgspec.json.encode
+_head = msgspec.json.Decoder(Head)
+_member = msgspec.json.Decoder(tuple[Role, int, int])
+_past = msgspec.json.Decoder(list[tuple[int, int]])
+_sent = msgspec.json.Decoder(tuple[int, int, str])
+_position = msgspec.json.Decoder(Position)
+
+
+def value(epoch: int, payload: bytes) -> bytes:
+    """A row's value."""
+    return epoch.to_bytes(EPOCH_BYTES, "big", signed=True) + payload
+
+
+def epoch_of(row: bytes) -> int:
+    """The epoch of the owner that wrote `row`."""
+    return int.from_bytes(row[:EPOCH_BYTES], "big", signed=True)
+
+
+def payload_of(row: bytes) -> bytes:
+    """What `row` says, without the epoch."""
+    return row[EPOCH_BYTES:]
+
+
+def group_prefix(group: str) -> bytes:
+    """What all keys of `group` begin with."""
+    return group.encode() + b"\x00"
+
+
+def group_of(key: bytes) -> str | None:
+    """The group whose row `key` names; None for a row of the table itself."""
+    return None if key[:1] == b"\x00" else key[: key.index(b"\x00")].decode()
+
+
+def claim_key(epoch: int) -> bytes:
+    """The key of an owner's changelog claim: one of its own per epoch, so that compaction keeps them all."""
+    return CLAIM_PREFIX + epoch.to_bytes(EPOCH_BYTES, "big")
+
+
+def event_key(group: str, seq: int) -> bytes:
+    """The key of an event's row."""
+    return group_prefix(group) + b"e" + seq.to_bytes(8, "big")
+
+
+def seq_of(key: bytes) -> int:
+    """The seq in the key of an event's row."""
+    return int.from_bytes(key[-8:], "big")
+
+
+def stale_key(group: str) -> bytes:
+    """The key of a mark that `group` must be rebuilt from the log; in the store only, never in the changelog."""
+    return STALE_PREFIX + group.encode()
+
+
+def encode_position(position: Position, epoch: int) -> bytes:
+    """The value of a position row that the owner `epoch` writes."""
+    return value(epoch, _encode(position))
+
+
+def decode_position(row: bytes) -> Position:
+    """A position row."""
+    return _position.decode(payload_of(row))
+
+
+def part_rows(group: Group, parts: Iterable[Part], epoch: int) -> Iterator[tuple[bytes, bytes | None]]:
+    """The rows of the named parts of `group`, None for a part that is gone; `head` last (model.md H10)."""
+    prefix = group_prefix(group.id)
+    for part in parts:
+        match part:
+            case ("head",):
+                pass
+            case ("member", user):
+                m = group.members.get(user)
+                payload = None if m is None else _encode((m.role, m.joined, m.place))
+                yield prefix + b"m" + user.encode(), _maybe(epoch, payload)
+            case ("ban", user):
+                yield prefix + b"b" + user.encode(), _maybe(epoch, b"null" if user in group.banned else None)
+            case ("past", user):
+                spans = group.past.get(user)
+                yield prefix + b"p" + user.encode(), _maybe(epoch, _encode(spans) if spans else None)
+            case ("sent", user, client_msg_id):
+                s = group.sent.get((user, client_msg_id))
+                payload = None if s is None else _encode((s.seq, s.at_ms, s.digest))
+                yield prefix + b"s" + user.encode() + b"\x00" + client_msg_id.encode(), _maybe(epoch, payload)
+            case _:
+                raise AssertionError(f"no row for {part}")
+    head = Head(group.seq, group.first, group.life, group.at_ms, group.name, group.topic, group.join, group.rules)
+    yield prefix + b"h", value(epoch, _encode(head))
+
+
+def read_group(group: str, rows: Iterable[tuple[bytes, bytes]]) -> Group:
+    """The group from its rows of the `groups` table, in any order; `seq` 0 if there are none."""
+    state = Group(group)
+    members: list[tuple[str, Member]] = []
+    sent: list[tuple[tuple[str, str], Sent]] = []
+    start = len(group_prefix(group))
+    for key, row in rows:
+        kind, name, payload = key[start : start + 1], key[start + 1 :], payload_of(row)
+        if kind == b"h":
+            head = _head.decode(payload)
+            state.seq, state.first, state.life, state.at_ms = head.seq, head.first, head.life, head.at_ms
+            state.name, state.topic, state.join, state.rules = head.name, head.topic, head.join, head.rules
+        elif kind == b"m":
+            members.append((name.decode(), Member(*_member.decode(payload))))
+        elif kind == b"b":
+            state.banned.add(name.decode())
+        elif kind == b"p":
+            state.past[name.decode()] = _past.decode(payload)
+        elif kind == b"s":
+            user, client_msg_id = name.split(b"\x00")
+            sent.append(((user.decode(), client_msg_id.decode()), Sent(*_sent.decode(payload))))
+    # The order that the fold made: of joining, and of sending.
+    members.sort(key=lambda item: (item[1].joined, item[1].place))
+    sent.sort(key=lambda item: item[1].seq)
+    state.members.update(members)
+    state.sent.update(sent)
+    return state
+
+
+def _maybe(epoch: int, payload: bytes | None) -> bytes | None:
+    return None if payload is None else value(epoch, payload)

@@ -1,0 +1,113 @@
+"""One partition of one table on disk: rows by key, in RocksDB."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
+
+from rocksdict import WriteBatch
+
+from tables import rows
+
+Change = tuple[bytes, bytes | None]  # the key, and the row or None where it is deleted
+
+# Faust's own key for the changelog offset that the rows reach; its recovery starts behind it.
+OFFSET_KEY = b"__faust\0offset__"
+
+
+class Store(Protocol):
+    """What the owner of a partition needs of its rows."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The row of `key`, or None."""
+        ...
+
+    def scan(self, prefix: bytes, start: bytes = b"", *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """The rows whose key begins with `prefix`, in the order of keys, from key `start` on."""
+        ...
+
+    def write(self, changes: Sequence[Change], offset: int) -> None:
+        """All changes and the changelog offset that they reach, at once or not at all."""
+        ...
+
+    def offset(self) -> int:
+        """The last changelog offset that the rows reach, -1 for none."""
+        ...
+
+
+class RocksStore:
+    """A store over an open RocksDB (in raw mode)."""
+
+    def __init__(self, db: Any) -> None:
+        self._db = db
+
+    def get(self, key: bytes) -> bytes | None:
+        """The row of `key`, or None."""
+        row: bytes | None = self._db.get(key)
+        return row
+
+    def scan(self, prefix: bytes, start: bytes = b"", *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """The rows whose key begins with `prefix`, from key `start` on, onwards or backwards."""
+        first = start or (prefix + b"\xff" * 16 if backwards else prefix)
+        for key, row in self._db.items(backwards=backwards, from_key=first):
+            if not key.startswith(prefix):
+                return
+            yield key, row
+
+    def write(self, changes: Iterable[Change], offset: int) -> None:
+        """All changes and the changelog offset that they reach, at once or not at all."""
+        batch = WriteBatch(raw_mode=True)
+        for key, row in changes:
+            if row is None:
+                batch.delete(key)
+            else:
+                batch.put(key, row)
+        batch.put(OFFSET_KEY, b"%d" % offset)
+        self._db.write(batch)
+
+    def offset(self) -> int:
+        """The last changelog offset that the rows reach, -1 for none."""
+        stored = self._db.get(OFFSET_KEY)
+        return -1 if stored is None else int(stored)
+
+
+class MemoryStore:
+    """A store in memory, for unit tests; held to the same suite as the real one."""
+
+    def __init__(self) -> None:
+        self._rows: dict[bytes, bytes] = {}
+        self._offset = -1
+
+    def get(self, key: bytes) -> bytes | None:
+        """The row of `key`, or None."""
+        return self._rows.get(key)
+
+    def scan(self, prefix: bytes, start: bytes = b"", *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """The rows whose key begins with `prefix`, from key `start` on, onwards or backwards."""
+        for key in sorted((k for k in self._rows if k.startswith(prefix)), reverse=backwards):
+            if not start or (key <= start if backwards else key >= start):
+                yield key, self._rows[key]
+
+    def write(self, changes: Iterable[Change], offset: int) -> None:
+        """All changes and the changelog offset that they reach."""
+        for key, row in changes:
+            if row is None:
+                self._rows.pop(key, None)
+            else:
+                self._rows[key] = row
+        self._offset = offset
+
+    def offset(self) -> int:
+        """The last changelog offset that the rows reach, -1 for none."""
+        return self._offset
+
+
+def position(store: Store) -> rows.Position | None:
+    """How far the store's rows reach in the log, or None for an empty one."""
+    row = store.get(rows.POSITION_KEY)
+    return None if row is None else rows.decode_position(row)
+
+
+def last_claim(store: Store) -> int:
+    """The highest changelog claim among the rows, -1 for none."""
+    for key, _ in store.scan(rows.CLAIM_PREFIX, backwards=True):
+        return int.from_bytes(key[-rows.EPOCH_BYTES :], "big")
+    return -1
