@@ -1,0 +1,40 @@
+"""The composition: settings in, one part of the service running.
+
+Each function blocks until its part ends. A room is imported when its part is run, so that a gateway never loads
+Faust and a processor never loads the web.
+"""
+
+from app.config import Settings
+from app.kafka import topics
+from app.telemetry import configure_logging
+
+
+def run_processor(settings: Settings) -> None:
+    """Decide the commands of the partitions that this worker is given, until SIGTERM."""
+    from agents import processor
+
+    configure_logging(settings.log_level)
+    processor.main(settings)
+
+
+def run_gateway(settings: Settings) -> None:
+    """Serve clients on `settings.port`, until SIGTERM.
+
+    Raises:
+        SettingsError: nobody could authenticate.
+    """
+    from web import gateway
+
+    settings.need_authentication()
+    configure_logging(settings.log_level)
+    gateway.main(settings)
+
+
+def make_topics(settings: Settings) -> tuple[list[str], topics.Layout]:
+    """Make the topics that are missing, and check all: the names of those made, and what is there.
+
+    Raises:
+        TopicsError: the broker does not answer, or the topics are not as they must be.
+    """
+    made = topics.create(settings.bootstrap, settings.app_id, settings.partitions, settings.replication)
+    return made, topics.check(settings.bootstrap, settings.app_id)

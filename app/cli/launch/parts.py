@@ -1,0 +1,62 @@
+"""The processes of a service by name: their command lines and environments."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.cli.launch.errors import LaunchError
+from app.config import Settings
+
+KAFKA = "kafka"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One process: `env` is added to ours, and it has `stop_s` seconds to end after SIGTERM."""
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    folder: Path | None = None
+    stop_s: float = 5
+
+
+def processor_names(settings: Settings) -> list[str]:
+    """`processor-0`, …"""
+    return [f"processor-{i}" for i in range(settings.processors)]
+
+
+def gateway_names(settings: Settings) -> list[str]:
+    """`gateway-0`, …"""
+    return [f"gateway-{i}" for i in range(settings.gateways)]
+
+
+def gateway_port(settings: Settings, name: str) -> int:
+    """The port of a gateway: `PORT` for the first, the next ones count up by the number in the name."""
+    _, _, number = name.rpartition("-")
+    port = settings.port + (int(number) if number.isascii() and number.isdigit() else 0)
+    if port > 65_535:
+        raise LaunchError(f"{name}: PORT={settings.port} counts up to {port}, past 65535")
+    return port
+
+
+def processor(settings: Settings, name: str) -> Part:
+    """The processor of that name."""
+    return Part(name, _ourselves("processor", "--worker", name), _environment(settings, AUERBACH_WORKER=name))
+
+
+def gateway(settings: Settings, name: str) -> Part:
+    """The gateway of that name."""
+    port = str(gateway_port(settings, name))
+    command = _ourselves("gateway", "--gateway", name, "--port", port)
+    return Part(name, command, _environment(settings, AUERBACH_GATEWAY=name, PORT=port))
+
+
+def _ourselves(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", "app", *arguments)
+
+
+def _environment(settings: Settings, **names: str) -> dict[str, str]:
+    # Absolute, so that a process means the same folder wherever it is started from.
+    return {"DATA": str(settings.data.absolute()), "PYTHONUNBUFFERED": "1", **names}

@@ -1,0 +1,48 @@
+"""`python -m app settings`: every setting, from the model itself."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import click
+from pydantic.fields import FieldInfo
+
+from app import config
+
+_SECRETS = ("SECRET", "PASSWORD")
+
+
+@click.command()
+def command() -> None:
+    """Every setting: its name in the environment, its value, where that comes from, and its meaning."""
+    settings = config.load()
+    for line in describe(settings):
+        click.echo(line)
+
+
+def describe(settings: config.Settings) -> Iterator[str]:
+    """Two lines a setting: `NAME = value  (environment | default)` and its meaning."""
+    for name, field in type(settings).model_fields.items():
+        alias = str(field.alias)
+        value = _shown(alias, getattr(settings, name))
+        default = _shown(alias, field.default)
+        source = "default" if alias not in os.environ else f"environment; default {default}"
+        yield f"{click.style(alias, bold=True)} = {value}  ({source})"
+        yield f"    {field.description}{_bounds(field)}"
+
+
+def _shown(alias: str, value: Any) -> str:
+    if value is None:
+        return "unset"
+    return "********" if alias.endswith(_SECRETS) else str(value)
+
+
+def _bounds(field: FieldInfo) -> str:
+    """The least and greatest value, where the model has them."""
+    limits = {limit: getattr(each, limit) for each in field.metadata for limit in ("ge", "le") if hasattr(each, limit)}
+    match limits:
+        case {"ge": least, "le": most}:
+            return f" From {least} to {most}."
+        case {"ge": least}:
+            return f" At least {least}."
+    return ""

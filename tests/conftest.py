@@ -1,0 +1,91 @@
+"""What tests share: a real broker, a whole service, a browser. Each is started on first use."""
+
+import asyncio
+import itertools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.cli.launch.java import CHECKOUT, find_jars
+from tests.support.stack import Broker, MakeStack, Stack
+
+
+@pytest.fixture(scope="session")
+def kafka_jars() -> Path:
+    """Kafka's jars in the checkout's own folder, fetched once and shared by every broker of the tests."""
+    return asyncio.run(find_jars(CHECKOUT / ".local", print))
+
+
+@pytest.fixture(scope="session")
+def broker(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a Kafka without topics, for the tests that work on it directly."""
+    kafka = Broker(tmp_path_factory.mktemp("broker"))
+    kafka.start()
+    yield kafka.bootstrap
+    kafka.stop()
+
+
+@pytest.fixture
+def make_broker(kafka_jars: Path, tmp_path: Path) -> Iterator[Callable[[], Broker]]:
+    """Makes started brokers of one's own, to be killed at will."""
+    made: list[Broker] = []
+
+    def make() -> Broker:
+        kafka = Broker(tmp_path / f"broker-{len(made)}")
+        made.append(kafka)
+        kafka.start()
+        return kafka
+
+    yield make
+    for kafka in made:
+        kafka.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Two gateways, two processors and a broker in development mode, shared.
+
+    Use group ids of your own (`new_group`), and kill nothing: that is what `make_stack` is for.
+    """
+    service = Stack(tmp_path_factory.mktemp("stack"))
+    try:
+        service.start()
+        yield service
+    finally:
+        service.stop()
+
+
+@pytest.fixture
+def make_stack(kafka_jars: Path, tmp_path: Path) -> Iterator[MakeStack]:
+    """Makes services of one's own (the arguments are `Stack`'s), started unless `started=False`, stopped afterwards."""
+    made: list[Stack] = []
+
+    def make(*, started: bool = True, **arguments: Any) -> Stack:
+        service = Stack(tmp_path / f"stack-{len(made)}", **arguments)
+        made.append(service)
+        if started:
+            service.start()
+        return service
+
+    yield make
+    for service in made:
+        service.stop()
+
+
+@pytest.fixture(scope="session")
+def new_group() -> Callable[[], str]:
+    """Makes group ids that no other test uses."""
+    numbers = itertools.count(1)
+    return lambda: f"g-{next(numbers)}"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser's program for the page's tests."""
+    for name in ("chromium", "chromium-browser", "google-chrome"):
+        if (path := shutil.which(name)) is not None:
+            return path
+    return pytest.fail("no Chromium: as root, apt-get install chromium; the page's tests drive it")
