@@ -1,0 +1,76 @@
+# `make run` and `make test` are all that a fresh clone needs. Variables on the command line reach every process:
+#   make run PROCESSORS=2 GATEWAYS=2 PORT=8080 KAFKA_PORT=9092 DATA=.local
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint format lock clean venv browser
+
+PYTHON ?= python3
+# Python's own options, wherever it runs: no prompt, no check for a newer pip.
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+py := .venv/bin/python
+installed := .venv/.installed
+
+help:
+	@echo 'make run     the whole service: broker, topics, processors, gateways, a chat page; Ctrl-C stops it'
+	@echo 'make demo    replay a real chat log through the running service and prove that nothing was lost'
+	@echo 'make test    every test, on a real broker of its own'
+	@echo 'make lint    style, types, import layers, dependencies, spelling'
+	@echo 'make format  put the code in its form'
+	@echo 'make lock    pin every dependency anew, with hashes'
+	@echo 'make clean   remove what was installed and cached here; chat data in DATA stays'
+
+# `exec`: signals reach the service itself.
+run: export AUERBACH_AUTH ?= dev
+run: $(installed)
+	@exec $(py) -m app up
+
+demo: export AUERBACH_AUTH ?= dev
+demo: $(installed)
+	@exec $(py) -m benchmarks.demo
+
+test: $(installed) browser
+	@exec $(py) -m pytest
+
+lint: $(installed)
+	$(py) -m ruff check .
+	$(py) -m ruff format --check .
+	$(py) -m mypy
+	.venv/bin/lint-imports
+	$(py) -m deptry .
+	.venv/bin/codespell
+
+format: $(installed)
+	$(py) -m ruff check --fix .
+	$(py) -m ruff format .
+
+venv: $(installed)
+
+# Only what the lock names, byte for byte; the stamp comes last, so an interrupted install is made anew.
+$(installed): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'error: Python 3.11 or newer is needed; $(PYTHON) is not that. Set PYTHON=/path/to/python3' >&2; exit 2; }
+	@test -x $(py) && $(py) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || { \
+	  echo 'error: $(PYTHON) cannot make a virtual environment (Debian: apt-get install python3-venv)' >&2; exit 2; }
+	@echo 'installing the locked dependencies into .venv'
+	@$(py) -m pip install --quiet --require-hashes -r requirements.lock
+	@$(py) -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The page's tests drive a real browser. As root it is installed, else the tests that need it say what to install.
+browser:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'installing chromium for the tests of the chat page'; \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } \
+	      >.venv/chromium.log 2>&1 || { tail -n 5 .venv/chromium.log >&2; exit 1; }; \
+	  else echo 'no Chromium: the tests of the chat page will fail (Debian: apt-get install chromium)'; fi
+
+# uv resolves and hashes; pip-compile of pip-tools does the same: pip-compile --extra dev --generate-hashes.
+lock:
+	uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  --extra dev --python-version 3.11 -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
