@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-
 from agents.context import Context
 from agents.ownership import Ownership
 from agents.partition import ClosedError, CommandRecord, Partition
@@ -86,6 +85,9 @@ class _Processor:
             stream_buffer_maxsize=4096,
             processing_guarantee="at_least_once",
             producer_acks=-1,
+            # A static member that restarts gets its old assignment back, and Faust refuses it if this URL has changed:
+            # so it names the slot. Where gateways reach this process stands in its owner records.
+            canonical_url=f"http://{s.worker}",
             web_bind=s.views_host,
             web_host=s.views_host,
             web_port=port,
