@@ -67,7 +67,7 @@ async def find_jars(data: Path, say: Callable[[str], None]) -> Path:
     if maven is None:
         raise NotHereError("no Maven (needed once, to fetch Kafka)")
     say(f"kafka: fetching {name} with Maven, once (43 MB)")
-    return await _fetch(maven, data / "lib" / name)
+    return await _fetch(maven, data.absolute() / "lib" / name)
 
 
 async def _fetch(maven: str, libs: Path) -> Path:
@@ -93,5 +93,6 @@ def _put_in_place(part: Path, libs: Path) -> None:
 
 
 def _first_error(printed: str) -> str:
-    errors = [line.removeprefix("[ERROR]").strip() for line in printed.splitlines() if line.startswith("[ERROR]")]
-    return next((error for error in errors if error), printed.strip()[:200] or "it said nothing")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", printed)
+    errors = [line.removeprefix("[ERROR]").strip() for line in plain.splitlines() if line.startswith("[ERROR]")]
+    return next((error for error in errors if error), plain.strip()[:200] or "it said nothing")
