@@ -69,8 +69,8 @@ async def wait_ready(broker: Broker) -> float:
         if fault is None:
             return took_s
         if took_s > broker.ready_s:
-            where = "KAFKA_BOOTSTRAP: " if broker.part is None else ""
-            raise LaunchError(f"{where}no broker answers at {broker.bootstrap} after {broker.ready_s:.0f} s ({fault})")
+            which = "; KAFKA_BOOTSTRAP and KAFKA_PORT say where it is" if broker.part is None else ""
+            raise LaunchError(f"no broker answers at {broker.bootstrap} after {broker.ready_s:.0f} s ({fault}){which}")
         await asyncio.sleep(_POLL_S)
 
 
