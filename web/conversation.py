@@ -1,0 +1,342 @@
+"""What one user asks on one socket, in order, and what follows from it (protocol §2, §4)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from app.domain.commands import COMMANDS
+from app.domain.outcomes import Rejection
+from app.reads import Answer, AnyRead, ReadEvents, ReadMessages, ReadState, ReadSubscription
+from app.telemetry import logger
+from web import frames, metrics
+from web.commander import UNAVAILABLE, Accepted, Commander, Result
+from web.hub import Hub
+from web.lanes import Done, Lanes
+from web.outbox import Outbox
+from web.reads_client import ReadPort, UnavailableError
+from web.requests import History, Request, State, Subscribe, SubscribeMany, Unsubscribe, to_ask, to_command
+from web.subscription import Subscription
+
+# A client that asks faster than it is answered is not read from; nothing of it is dropped.
+IN_FLIGHT = 256
+ASKING = 8  # reads of one socket that are answered at a time: an answer may hold a page
+REPLAYING_PAGES = 4
+BATCH_PAGES_BYTES = 1_048_576
+REPLAY_PAGE_S = 30.0
+
+NO_OWNER = Rejection("unavailable", "the group's processor cannot be reached", temporary=True)
+TOO_MANY = Rejection("too_many_groups", f"a socket follows at most {frames.GROUPS} groups")
+INTERNAL = Rejection("internal", "this request failed here; the fault is ours")
+
+_log = logger("web")
+
+Prepared = tuple[Subscription, Answer] | Rejection
+
+
+@dataclass(slots=True, frozen=True)
+class Service:
+    """What conversations share."""
+
+    commander: Commander
+    reads: ReadPort
+    hub: Hub
+    request_timeout_s: float
+
+
+class Conversation:
+    """The requests and subscriptions of an authenticated socket.
+
+    `on_broken` is called when a subscription cannot go on unbroken: the socket is to be closed with 4409.
+    """
+
+    def __init__(self, service: Service, user: str, outbox: Outbox, on_broken: Callable[[], None]) -> None:
+        self.user = user
+        self._service = service
+        self._outbox = outbox
+        self._on_broken = on_broken
+        self._loop = asyncio.get_running_loop()
+        self._lanes = Lanes()
+        self._in_flight = 0
+        self._room: asyncio.Future[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking = asyncio.Semaphore(ASKING)
+        self._pages = asyncio.Semaphore(REPLAYING_PAGES)
+        self._subscriptions: dict[str, Subscription] = {}
+        self._following: set[Subscription] = set()  # those whose request has no answer yet, too
+
+    def take(self, request: Request) -> None:
+        """Begin to serve a request; its one reply comes by its deadline."""
+        if request.type in COMMANDS:
+            self._command(request)
+            return
+        ask = to_ask(request)
+        match ask:
+            case Rejection():
+                self._refuse(request, ask)
+            case Subscribe():
+                self._read(request, ask.group, lambda deadline: self._subscribe(request, ask, deadline))
+            case SubscribeMany():
+                self._subscribe_many(request, ask)
+            case Unsubscribe():
+                self._lanes.enter(ask.group, lambda done: self._unsubscribe(request, ask, done), exclusive=True)
+            case History():
+                self._read(request, ask.group, lambda deadline: self._history(request, ask, deadline))
+            case State():
+                self._read(request, ask.group, lambda deadline: self._state(request, ask, deadline))
+
+    async def room(self) -> None:
+        """Wait until a further request may be taken."""
+        while self._in_flight >= IN_FLIGHT:
+            self._room = self._loop.create_future()
+            await self._room
+
+    def end(self) -> None:
+        """Leave the hub and answer nothing more."""
+        self._lanes.close()
+        for subscription in list(self._following):
+            self._drop(subscription)
+        self._subscriptions.clear()
+        for task in self._tasks:
+            task.cancel()
+
+    # Commands
+
+    def _command(self, request: Request) -> None:
+        commander = self._service.commander
+        command = to_command(request, command_id=commander.next_id(), user=self.user, origin=commander.origin)
+        if isinstance(command, Rejection):
+            self._refuse(request, command)
+            return
+        deadline = self._deadline()
+        self._in_flight += 1
+
+        def start(done: Done) -> None:
+            def on_result(result: Result) -> None:
+                self._tell(request, command.group, result)
+                self._settled(done)
+
+            if self._loop.time() >= deadline:
+                on_result(UNAVAILABLE)
+            else:
+                commander.submit(command, deadline=deadline, on_result=on_result)
+
+        self._lanes.enter(command.group, start, exclusive=False)
+
+    def _tell(self, request: Request, group: str, result: Result) -> None:
+        if isinstance(result, Rejection):
+            self._refuse(request, result)
+            return
+        fields: dict[str, Any] = {"group": group} if request.type == "create_group" else {}
+        if isinstance(result, Accepted):
+            fields["seq"] = result.seq
+            if request.type == "send" or result.duplicate:
+                fields |= {"at": result.at, "duplicate": result.duplicate}
+        self._reply(request, **fields)
+
+    # Reads
+
+    def _read(self, request: Request, group: str, work: Callable[[float], Coroutine[Any, Any, None]]) -> None:
+        deadline = self._deadline()
+        self._in_flight += 1
+        self._lanes.enter(group, lambda done: self._spawn(request, work(deadline), done), exclusive=True)
+
+    def _spawn(self, request: Request, work: Coroutine[Any, Any, None], done: Done) -> None:
+        task = self._loop.create_task(self._run(request, work, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, request: Request, work: Awaitable[None], done: Done) -> None:
+        try:
+            await work
+        except UnavailableError:
+            self._refuse(request, NO_OWNER)
+        except Exception:  # noqa: BLE001 - an edge: counted, logged, answered
+            metrics.ERRORS.labels("request").inc()
+            _log.exception("a request failed", type=request.type)
+            self._refuse(request, INTERNAL)
+        finally:
+            self._settled(done)
+
+    async def _history(self, request: Request, ask: History, deadline: float) -> None:
+        def make(end: int) -> AnyRead:
+            return ReadMessages(
+                group=ask.group, user=self.user, end=end, before=ask.before, after=ask.after, limit=ask.limit
+            )
+
+        async with self._asking:
+            answer = await self._service.reads.ask(ask.group, make, deadline)
+            await self._outbox.drained()
+            if answer.refusal is not None:
+                self._refuse(request, answer.refusal)
+            else:
+                self._reply(request, messages=answer.messages, more=answer.more)
+
+    async def _state(self, request: Request, ask: State, deadline: float) -> None:
+        def make(end: int) -> AnyRead:
+            return ReadState(group=ask.group, user=self.user, end=end)
+
+        async with self._asking:
+            answer = await self._service.reads.ask(ask.group, make, deadline)
+            await self._outbox.drained()
+            if answer.refusal is not None:
+                self._refuse(request, answer.refusal)
+            else:
+                self._reply(request, state=answer.state)
+
+    # Subscriptions
+
+    async def _subscribe(self, request: Request, ask: Subscribe, deadline: float) -> None:
+        prepared = await self._prepare(ask, deadline)
+        if isinstance(prepared, Rejection):
+            self._refuse(request, prepared)
+            return
+        subscription, answer = prepared
+        if self._pages.locked():
+            answer = _without_page(answer)  # this socket's replays wait for its reader: the page is fetched again then
+        state = {} if answer.state is None else {"state": answer.state}
+        self._reply(request, **_begins(ask.group, answer), **state)
+        self._establish(subscription, answer)
+
+    def _subscribe_many(self, request: Request, ask: SubscribeMany) -> None:
+        # All lanes are entered at once, so two batches wait for each other in one order only.
+        turns: list[asyncio.Future[Done]] = []
+        for item in ask.items:
+            if isinstance(item, Subscribe):
+                turn: asyncio.Future[Done] = self._loop.create_future()
+                turns.append(turn)
+                self._lanes.enter(item.group, turn.set_result, exclusive=True)
+        deadline = self._deadline()
+        self._in_flight += 1
+
+        async def work() -> None:
+            ends = await asyncio.gather(*turns)
+            try:
+                await self._subscribe_all(request, ask, deadline)
+            finally:
+                for end in ends:
+                    end()
+
+        self._spawn(request, work(), lambda: None)
+
+    async def _subscribe_all(self, request: Request, ask: SubscribeMany, deadline: float) -> None:
+        room = BATCH_PAGES_BYTES
+
+        async def one(item: Subscribe | tuple[str, Rejection]) -> tuple[str, Prepared]:
+            nonlocal room
+            if isinstance(item, tuple):
+                return item
+            try:
+                prepared = await self._prepare(item, deadline)
+            except UnavailableError:
+                return item.group, NO_OWNER
+            if isinstance(prepared, tuple):
+                room -= sum(len(bytes(frame)) for frame in prepared[1].frames)
+                if room < 0:
+                    prepared = (prepared[0], _without_page(prepared[1]))
+            return item.group, prepared
+
+        prepared = await asyncio.gather(*(one(item) for item in ask.items))
+        results: list[dict[str, Any]] = []
+        for group, each in prepared:
+            if isinstance(each, Rejection):
+                results.append({"group": group, "ok": False, "error": frames.error_body(each)})
+            else:
+                results.append({"ok": True, **_begins(group, each[1])})
+        self._reply(request, results=results)
+        for _, each in prepared:
+            if not isinstance(each, Rejection):
+                self._establish(*each)
+
+    async def _prepare(self, ask: Subscribe, deadline: float) -> Prepared:
+        """Register with the hub, then ask where the run begins: in this order nothing falls between (design I9)."""
+        if ask.group not in self._subscriptions and len(self._following) >= frames.GROUPS:
+            return TOO_MANY
+        subscription = Subscription(
+            ask.group, self.user, self._outbox, fetch=self._fetch(ask.group), pages=self._pages, on_end=self._on_end
+        )
+
+        def make(end: int) -> AnyRead:
+            return ReadSubscription(
+                group=ask.group, user=self.user, end=end, after=ask.after, last=ask.last, log=ask.log, state=ask.state
+            )
+
+        self._following.add(subscription)
+        self._service.hub.follow(ask.group.encode(), subscription)
+        try:
+            async with self._asking:
+                answer = await self._service.reads.ask(ask.group, make, deadline)
+        except UnavailableError:
+            self._drop(subscription)
+            raise
+        if answer.refusal is not None:
+            self._drop(subscription)
+            return answer.refusal
+        return subscription, answer
+
+    def _establish(self, subscription: Subscription, answer: Answer) -> None:
+        """Follow up the reply that was just written; an earlier subscription to the group ends here."""
+        earlier = self._subscriptions.pop(subscription.group, None)
+        if earlier is not None:
+            self._drop(earlier)
+        self._subscriptions[subscription.group] = subscription
+        subscription.begin(answer)
+
+    def _fetch(self, group: str) -> Callable[[int, int], Awaitable[Answer]]:
+        async def fetch(after: int, through: int) -> Answer:
+            def make(end: int) -> AnyRead:
+                return ReadEvents(group=group, user=self.user, end=end, after=after, through=through)
+
+            return await self._service.reads.ask(group, make, self._loop.time() + REPLAY_PAGE_S)
+
+        return fetch
+
+    def _unsubscribe(self, request: Request, ask: Unsubscribe, done: Done) -> None:
+        subscription = self._subscriptions.pop(ask.group, None)
+        if subscription is not None:
+            self._drop(subscription)
+        self._reply(request)
+        done()
+
+    def _on_end(self, subscription: Subscription, why: str | None) -> None:
+        """A subscription ended by itself: the membership ended (None), or its run broke."""
+        if self._subscriptions.get(subscription.group) is subscription:
+            del self._subscriptions[subscription.group]
+        self._drop(subscription)
+        if why is not None:
+            self._on_broken()
+
+    def _drop(self, subscription: Subscription) -> None:
+        subscription.end()
+        self._following.discard(subscription)
+        self._service.hub.unfollow(subscription.group.encode(), subscription)
+
+    # Replies
+
+    def _deadline(self) -> float:
+        return self._loop.time() + self._service.request_timeout_s
+
+    def _reply(self, request: Request, **fields: Any) -> None:
+        metrics.REQUESTS.labels(request.type, "ok").inc()
+        self._outbox.push(frames.reply_ok(request.id, **fields))
+
+    def _refuse(self, request: Request, refusal: Rejection) -> None:
+        metrics.REQUESTS.labels(request.type, refusal.code).inc()
+        self._outbox.push(frames.reply_error(request.id, refusal))
+
+    def _settled(self, done: Done) -> None:
+        """A request has got its reply."""
+        self._in_flight -= 1
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+        done()
+
+
+def _begins(group: str, answer: Answer) -> dict[str, Any]:
+    return {"group": group, "seq": answer.seq, "from": answer.start, "recovered": answer.recovered}
+
+
+def _without_page(answer: Answer) -> Answer:
+    return msgspec.structs.replace(answer, frames=[], through=0)

@@ -1,0 +1,76 @@
+"""The end offsets of event partitions, taken after somebody asked (design I9)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from app.kafka import topics
+
+LOOKUP_S = 2.0
+
+Lookup = Callable[[set[int]], Awaitable[dict[int, int]]]
+
+
+class EndUnknownError(Exception):
+    """The broker did not say where a partition ends."""
+
+
+class EndOffsets:
+    """One look-up serves all who asked before it began; who comes while one is under way waits for the next."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+        self._waiting: dict[int, asyncio.Future[int]] = {}
+        self._rounds: asyncio.Task[None] | None = None
+
+    async def after_now(self, partition: int) -> int:
+        """The offset that the next record of the partition will get, or a later one.
+
+        Raises:
+            EndUnknownError: the broker did not answer.
+        """
+        waiting = self._waiting.get(partition)
+        if waiting is None:
+            waiting = self._waiting[partition] = asyncio.get_running_loop().create_future()
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._run_rounds())
+        return await asyncio.shield(waiting)
+
+    async def close(self) -> None:
+        """Wait for the look-up that is under way."""
+        if self._rounds is not None:
+            await self._rounds
+
+    async def _run_rounds(self) -> None:
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, {}
+                try:
+                    ends = await self._lookup(set(waiting))
+                    for partition, future in waiting.items():
+                        future.set_result(ends[partition])
+                except EndUnknownError as unknown:
+                    for future in waiting.values():
+                        future.set_exception(unknown)
+                        future.exception()  # all who asked may have gone meanwhile: nobody is to be warned then
+        finally:
+            self._rounds = None
+
+
+class KafkaEnds:
+    """Looks up end offsets at the broker."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+
+    async def __call__(self, partitions: set[int]) -> dict[int, int]:
+        """The end offset of each of `partitions` of the events topic; raises EndUnknownError."""
+        asked = {TopicPartition(topics.EVENTS, p): OffsetSpec.latest() for p in partitions}
+        try:
+            answers = self._admin.list_offsets(asked, request_timeout=LOOKUP_S)
+            results = await asyncio.gather(*(asyncio.wrap_future(answer) for answer in answers.values()))
+        except KafkaException as failed:
+            raise EndUnknownError(failed.args[0].str()) from failed
+        return {place.partition: result.offset for place, result in zip(answers, results, strict=True)}

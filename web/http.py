@@ -1,0 +1,128 @@
+"""The gateway's HTTP: the socket's door, the chat page, health and metrics."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from app.config import Settings, SettingsError
+from web.auth import Refused
+from web.session import Door, Session, prepared_socket
+from web.sessions import Sessions
+
+_STATIC = Path(__file__).parent / "static"
+_CLIENT = Path(__file__).parents[1] / "clients" / "js" / "auerbach.js"
+
+BACKLOG = 1024
+# The kernel would take megabytes for a slow reader before we saw any backlog (design §5).
+SEND_BUFFER_BYTES = 65_536
+
+_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws://{host} wss://{host}; "
+        "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+WaitsFor = Callable[[], list[str]]
+
+
+def application(
+    settings: Settings, door: Door, sessions: Sessions, *, waits_for: WaitsFor, opened: Callable[[], bool]
+) -> web.Application:
+    """The routes. `waits_for` names what keeps the gateway from serving; sockets are refused until `opened`."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        missing = waits_for()
+        return web.json_response({"ready": not missing, "waiting_for": missing}, status=503 if missing else 200)
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def config(_request: web.Request) -> web.Response:
+        return web.json_response({"dev": settings.auth == "dev"})
+
+    async def page(request: web.Request) -> web.StreamResponse:
+        return _file(request, _STATIC / "index.html")
+
+    async def static(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        return _file(request, _CLIENT if name == "auerbach.js" else _STATIC / name)
+
+    async def websocket(request: web.Request) -> web.StreamResponse:
+        if not opened():
+            return _problem(503, "unavailable", "this gateway does not serve now", {"Retry-After": "1"})
+        header = request.headers.get("Authorization")
+        known = door.authenticator.handshake(header, request.query.get("user"))
+        if isinstance(known, Refused):
+            return _problem(401, "unauthorized", known.message, {"WWW-Authenticate": "Bearer"})
+        response = prepared_socket()
+        writer = await response.prepare(request)
+        if request.transport is None:
+            return response  # gone in the meantime
+        session = Session(door, response, request.transport, writer, known)
+        sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            sessions.remove(session)
+        return response
+
+    app = web.Application()
+    app.router.add_get("/", page)
+    app.router.add_get("/static/{name:[A-Za-z0-9_-][A-Za-z0-9._-]*}", static)
+    app.router.add_get("/v1/ws", websocket, allow_head=False)
+    app.router.add_get("/v1/config", config)
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", metrics)
+    return app
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket that is bound to `host` and `port`, whose connections have small send buffers.
+
+    Raises:
+        SettingsError: the address cannot be had.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            listener.bind(address)
+            listener.listen(BACKLOG)  # two binds to one port go through with SO_REUSEADDR; two listens do not
+        except OSError:
+            listener.close()
+            raise
+    except OSError as taken:
+        raise SettingsError(f"PORT: {host}:{port} cannot be listened on: {taken.strerror}") from taken
+    return listener
+
+
+def _file(request: web.Request, path: Path) -> web.StreamResponse:
+    if not path.is_file():
+        raise web.HTTPNotFound
+    # 'self' does not cover WebSockets in every browser (CSP 3 says it does), so the origin is named.
+    host = "".join(c for c in request.host if c.isalnum() or c in ".:[]-")
+    headers = {name: value.format(host=host) for name, value in _HEADERS.items()}
+    return web.FileResponse(path, headers={**headers, "Cache-Control": "no-cache"})
+
+
+def _problem(status: int, code: str, detail: str, headers: dict[str, str]) -> web.Response:
+    return web.json_response(
+        {"status": status, "code": code, "detail": detail},
+        status=status,
+        headers=headers,
+        content_type="application/problem+json",
+    )

@@ -1,0 +1,139 @@
+"""What the records of the log mean to a gateway: outcomes for who asked, events for who follows."""
+
+from collections import Counter
+
+import msgspec
+
+from app.kafka import topics
+from app.log.fence import Fence
+from app.log.records import ClaimRecord, EventRecord, RecordError, decode_record
+from app.reads import decode_outcome
+from app.telemetry import logger
+from web import metrics
+from web.commander import Commander
+from web.frames import text_frame
+from web.hub import Hub, LiveEvent
+from web.log_reader import RawRecord, Start
+from web.owners import Owners, parse_owner
+
+_log = logger("web")
+
+# Kinds that end a membership, and so a subscription (protocol §4).
+_LEAVING = {"member.left", "member.removed"}
+
+
+class _Leaving(msgspec.Struct, frozen=True):
+    user: str
+
+
+class _Instant(msgspec.Struct, frozen=True):
+    at: str
+
+
+class _LeavingEvent(msgspec.Struct, frozen=True):
+    data: _Leaving
+
+
+_leaving_decoder = msgspec.json.Decoder(_LeavingEvent)
+_instant_decoder = msgspec.json.Decoder(_Instant)
+
+
+class Intake:
+    """Takes batches from the log reader, on the loop. Void records are heard by nobody (design I4)."""
+
+    def __init__(self, *, hub: Hub, commander: Commander, owners: Owners) -> None:
+        self._hub = hub
+        self._commander = commander
+        self._owners = owners
+        self._origin = commander.origin.encode()
+        self._fences: dict[int, Fence] = {}
+        self._behind: dict[int, int] | None = None
+        self._fates: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def begun(self) -> bool:
+        """Whether reading has begun: from then on no outcome of a new command is missed."""
+        return self._behind is not None
+
+    def epoch(self, partition: int) -> int:
+        """The highest claim read in an events partition."""
+        fence = self._fences.get(partition)
+        return fence.epoch if fence is not None else -1
+
+    def waits_for(self) -> list[str]:
+        """What has to happen before the log is read as it grows; empty when it is."""
+        if self._behind is None:
+            return ["the consumer's assignment"]
+        return [f"events partition {p} to be read up to {end}" for p, end in sorted(self._behind.items())]
+
+    def begin(self, start: Start) -> None:
+        """Reading begins at `start`."""
+        for partition, owner in start.owners.items():
+            self._owners.learn(partition, owner)
+        self._fences = {p: Fence(epoch) for p, (_, epoch) in start.events.items()}
+        self._behind = {p: end for p, end in start.ends.items() if start.events[p][0] < end}
+
+    def take(self, records: list[RawRecord]) -> None:
+        """The next records."""
+        for record in records:
+            topic = record.topic()
+            if topic == topics.EVENTS:
+                fate = self._event(record)
+            elif topic == topics.REPLIES:
+                fate = self._reply(record)
+            else:
+                fate = self._owner(record)
+            self._fates[topic, fate] += 1
+        for (topic, fate), count in self._fates.items():
+            metrics.LOG_RECORDS.labels(topic, fate).inc(count)
+        self._fates.clear()
+
+    def _event(self, record: RawRecord) -> str:
+        partition, offset, key = record.partition(), record.offset(), record.key()
+        if self._behind:
+            self._read_through(partition, offset)
+        # By the key, before anything else is decoded; a claim has none and is always looked at.
+        if key is not None and not self._hub.follows(key) and not self._commander.awaits_group(key):
+            return "dropped"
+        try:
+            decoded = decode_record(offset=offset, key=key, value=record.value(), headers=record.headers())
+            if not self._fences[partition].admits(decoded):
+                return "void"
+            if isinstance(decoded, ClaimRecord):
+                return "claim"
+            assert key is not None
+            self._deliver(key, decoded)
+        except (RecordError, msgspec.MsgspecError) as bad:
+            _log.error("a record of the events topic is neither event nor claim", partition=partition, why=str(bad))
+            return "bad"
+        return "delivered"
+
+    def _deliver(self, key: bytes, event: EventRecord) -> None:
+        if self._commander.awaits(event.command_id):
+            self._commander.on_event(event.command_id, event.seq, _instant_decoder.decode(event.value).at)
+        if self._hub.follows(key):
+            leaving = _leaving_decoder.decode(event.value).data.user if event.kind in _LEAVING else None
+            self._hub.publish(key, LiveEvent(event.offset, event.seq, text_frame(event.value), leaving))
+
+    def _read_through(self, partition: int, offset: int) -> None:
+        assert self._behind is not None
+        end = self._behind.get(partition)
+        if end is not None and offset + 1 >= end:
+            del self._behind[partition]
+
+    def _reply(self, record: RawRecord) -> str:
+        if record.key() != self._origin:
+            return "dropped"
+        try:
+            self._commander.on_outcome(decode_outcome(record.value() or b""))
+        except msgspec.MsgspecError as bad:
+            _log.error("a record of the replies topic is no outcome", partition=record.partition(), why=str(bad))
+            return "bad"
+        return "delivered"
+
+    def _owner(self, record: RawRecord) -> str:
+        named = parse_owner(record.key(), record.value())
+        if named is None:
+            return "bad"
+        self._owners.learn(*named)
+        return "delivered"

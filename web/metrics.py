@@ -1,0 +1,20 @@
+"""What a gateway counts. No label grows with users or groups."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+SOCKETS = Gauge("auerbach_gateway_sockets", "Open sockets.")
+FOLLOWED = Gauge("auerbach_gateway_followed_groups", "Groups that somebody here follows.")
+PENDING = Gauge("auerbach_gateway_pending_commands", "Commands without an outcome yet.")
+REQUESTS = Counter("auerbach_gateway_requests", "Replies by request type and outcome.", ["type", "outcome"])
+ACK_SECONDS = Histogram(
+    "auerbach_gateway_ack_seconds",
+    "From a command's arrival to its outcome.",
+    buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+COMMAND_RECORDS = Counter("auerbach_gateway_command_records", "Records of commands that were produced.")
+LOG_RECORDS = Counter("auerbach_gateway_log_records", "Records read, by topic and fate.", ["topic", "fate"])
+FRAMES = Counter("auerbach_gateway_event_frames", "Events written to sockets.")
+GAPS = Counter("auerbach_gateway_gaps", "Subscriptions that had to fetch events they had missed.")
+CLOSES = Counter("auerbach_gateway_closes", "Sockets closed by us, by code.", ["code"])
+OWNER_READS = Counter("auerbach_gateway_owner_reads", "Reads asked of owners, by result.", ["result"])
+ERRORS = Counter("auerbach_gateway_errors", "Exceptions caught at an edge, by place.", ["place"])

@@ -1,0 +1,168 @@
+"""One socket's outgoing bytes: frames of one tick leave as one write, and a slow reader costs only itself.
+
+Frames go to the transport directly (design §5, measured). What aiohttp did on the way is done here: nothing is
+written once the socket's own CLOSE may be under way, and a dead transport's errors end here.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+LIVE_LIMIT_BYTES = 1_048_576
+# What the transport may hold before frames stay here: here they are shared with the other sockets of the group,
+# and can still be thrown away.
+WINDOW_BYTES = 65_536
+ANSWERS_BYTES = 4 * WINDOW_BYTES
+HIGH_WATER_BYTES = WINDOW_BYTES // 2
+
+
+class Outbox:
+    """Frames for one socket, in order.
+
+    `drain` waits until the transport has room; `is_closed` says whether a CLOSE was or is being sent; `on_slow`
+    is called once when more than 1 MiB of live frames wait (protocol §6, 4408). Replies and replayed events are
+    paced by those who write them (`drained`), and do not count (protocol §9).
+    """
+
+    __slots__ = (
+        "_drain",
+        "_flush_due",
+        "_is_closed",
+        "_live",
+        "_loop",
+        "_moved",
+        "_on_slow",
+        "_pump",
+        "_stopped",
+        "_transport",
+        "_waiting",
+        "_waiting_bytes",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        *,
+        drain: Callable[[], Awaitable[None]],
+        is_closed: Callable[[], bool],
+        on_slow: Callable[[], None],
+    ) -> None:
+        # Below the window, so that whenever the window is used up, `drain` waits.
+        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        self._transport = transport
+        self._drain = drain
+        self._is_closed = is_closed
+        self._on_slow = on_slow
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[bytes, bool]] = deque()
+        self._waiting_bytes = 0
+        self._live = 0
+        self._flush_due = False
+        self._pump: asyncio.Task[None] | None = None
+        self._moved: asyncio.Future[None] | None = None
+        self._stopped = False
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that the kernel has not taken yet."""
+        if self._stopped:
+            return 0
+        return self._waiting_bytes + self._transport.get_write_buffer_size()
+
+    def push(self, frame: bytes, *, live: bool = False) -> None:
+        """Send `frame` at the end of this tick, or when the reader has made room."""
+        if self._stopped:
+            return
+        self._waiting.append((frame, live))
+        self._waiting_bytes += len(frame)
+        if live:
+            self._live += len(frame)
+            if self._live > LIVE_LIMIT_BYTES:
+                self.discard()
+                self._on_slow()
+                return
+        if not self._flush_due and self._pump is None:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    async def drained(self) -> None:
+        """Wait until at most a window of bytes waits: who writes a replay is paced by the reader."""
+        while self.backlog > WINDOW_BYTES:
+            await self._progress()
+
+    async def answered(self) -> None:
+        """Wait until few bytes besides live frames wait: who asks faster than it reads is not read from meanwhile."""
+        while self.backlog - self._live > ANSWERS_BYTES:
+            await self._progress()
+
+    def finish(self) -> None:
+        """Hand everything over at once and take nothing more: a CLOSE follows."""
+        if not self._stopped:
+            self._write(self._waiting_bytes)
+            self.discard()
+
+    def discard(self) -> None:
+        """Forget what waits and take nothing more."""
+        self._stopped = True
+        self._waiting.clear()
+        self._waiting_bytes = self._live = 0
+        self._tell_progress()
+
+    async def _progress(self) -> None:
+        """Wait until the reader has taken something, or the outbox has ended."""
+        if self._moved is None:
+            self._moved = self._loop.create_future()
+        self._start_pump()
+        # Shared by all who wait: cancelling one of them must not end it for the rest.
+        await asyncio.shield(self._moved)
+
+    def _tell_progress(self) -> None:
+        moved, self._moved = self._moved, None
+        if moved is not None:
+            moved.set_result(None)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        if self._pump is None and not self._stopped:
+            self._write(WINDOW_BYTES - self._transport.get_write_buffer_size())
+            if self._waiting:
+                self._start_pump()
+
+    def _start_pump(self) -> None:
+        if self._pump is None:
+            self._pump = self._loop.create_task(self._run_pump())
+
+    async def _run_pump(self) -> None:
+        """Write as the reader makes room, until the transport holds less than its mark and nothing waits here."""
+        try:
+            while not self._stopped and (self._waiting or self._transport.get_write_buffer_size() > HIGH_WATER_BYTES):
+                self._write(WINDOW_BYTES - self._transport.get_write_buffer_size())
+                await self._drain()
+                self._tell_progress()
+                await asyncio.sleep(0)  # a kernel that takes everything must not let one socket hold the loop
+        except (RuntimeError, OSError):
+            self.discard()
+        finally:
+            self._pump = None
+            self._tell_progress()
+
+    def _write(self, room: int) -> None:
+        """Write whole frames until `room` bytes are used up; the last one may go beyond."""
+        taken = []
+        while self._waiting and room > 0:
+            frame, live = self._waiting.popleft()
+            taken.append(frame)
+            size = len(frame)
+            room -= size
+            self._waiting_bytes -= size
+            if live:
+                self._live -= size
+        if not taken:
+            return
+        if self._is_closed() or self._transport.is_closing():
+            self.discard()
+            return
+        try:
+            self._transport.write(taken[0] if len(taken) == 1 else b"".join(taken))
+        except (RuntimeError, OSError):
+            self.discard()  # uvloop raises for a transport that has just gone: its handler is ending

@@ -1,0 +1,222 @@
+"""One socket's life: authentication, frames in, liveness, and a clean end (protocol §1, §6)."""
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+
+from aiohttp import WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
+
+from app.domain.outcomes import Rejection
+from app.telemetry import logger
+from web import frames, metrics
+from web.auth import Authenticator, Identity, Refused
+from web.conversation import INTERNAL, Conversation, Service
+from web.outbox import Outbox
+from web.requests import Auth, MalformedError, Request, parse, to_ask
+
+AUTHENTICATE_S = 10.0
+MALFORMED_IN_A_ROW = 3
+CLOSE_S = 5.0
+SILENT_S = 2 * frames.HEARTBEAT_MS / 1000
+
+GOING_AWAY = 1001
+MALFORMED = 4400
+EXPIRED = 4401
+TOO_SLOW = 4408
+LOST_PLACE = 4409
+NOT_AUTHENTICATED = 4501
+
+_log = logger("web")
+
+
+@dataclass(slots=True, frozen=True)
+class Door:
+    """What a session needs besides the service: who may enter, and which log is behind it."""
+
+    service: Service
+    authenticator: Authenticator
+    log_id: str
+
+
+class Session:
+    """A prepared WebSocket until its end. `identity`: who opened it, None if that is to be said by `auth`."""
+
+    def __init__(
+        self,
+        door: Door,
+        socket: web.WebSocketResponse,
+        transport: asyncio.Transport,
+        writer: AbstractStreamWriter,
+        identity: Identity | None,
+    ) -> None:
+        self._door = door
+        self._socket = socket
+        self._transport = transport
+        self._identity = identity
+        self._loop = asyncio.get_running_loop()
+        self._outbox = Outbox(
+            transport,
+            drain=writer.drain,
+            is_closed=lambda: socket.closed,
+            on_slow=lambda: self.stop(TOO_SLOW),
+        )
+        self._conversation: Conversation | None = None
+        # One timer for all that ends a socket at a time: authentication that does not come, a token's end, `stop`.
+        self._life = asyncio.timeout(None)
+        self._malformed = 0
+        self._code: int | None = None
+        self._over = False
+        self.last_seen = self._loop.time()
+
+    async def run(self) -> None:
+        """Serve the socket until it ends, and close it."""
+        try:
+            async with self._life:
+                if self._identity is None:
+                    self._life.reschedule(self._loop.time() + AUTHENTICATE_S)
+                else:
+                    self._welcome(self._identity)
+                await self._receive()
+        except TimeoutError:
+            if self._code is None:
+                self._code = EXPIRED if self._conversation is not None else NOT_AUTHENTICATED
+        finally:
+            self._over = True
+            if self._conversation is not None:
+                self._conversation.end()  # before any CLOSE: nothing may be written after it
+        if self._code is not None:
+            await self._close(self._code)
+
+    def stop(self, code: int) -> None:
+        """Close the socket with `code` as soon as the loop turns; what waits to be written goes first."""
+        if self._over or self._code is not None:
+            return
+        self._code = code
+        self._life.reschedule(self._loop.time())
+
+    def bye(self, reconnect_after_ms: int) -> None:
+        """Say that this gateway drains, and close (protocol §6)."""
+        self._outbox.push(frames.bye(reconnect_after_ms))
+        self.stop(GOING_AWAY)
+
+    def beat(self) -> None:
+        """Ping the client, or close a socket that has been silent for two heartbeats."""
+        if self._loop.time() - self.last_seen >= SILENT_S:
+            self.stop(GOING_AWAY)
+        else:
+            self._outbox.push(frames.ping_frame())
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        self._transport.abort()
+
+    async def _receive(self) -> None:
+        while self._code is None:
+            message = await self._socket.receive()
+            self.last_seen = self._loop.time()
+            if message.type is WSMsgType.TEXT:
+                self._on_text(message.data)
+            elif message.type is WSMsgType.BINARY:
+                self._on_malformed("a binary frame")
+            elif message.type is WSMsgType.PING:
+                self._outbox.push(frames.pong_frame(bytes(message.data)))
+            elif message.type is not WSMsgType.PONG:
+                return  # closed by the client, or by aiohttp for what is no WebSocket (1007, 1009)
+            await self._outbox.answered()
+            if self._conversation is not None:
+                await self._conversation.room()
+
+    def _on_text(self, text: str) -> None:
+        try:
+            request = parse(text)
+        except MalformedError as bad:
+            self._on_malformed(str(bad))
+            return
+        self._malformed = 0
+        try:
+            self._serve(request)
+        except Exception:  # noqa: BLE001 - an edge: counted, logged, answered
+            metrics.ERRORS.labels("socket").inc()
+            _log.exception("a request failed", type=request.type)
+            self._refuse(request, INTERNAL)
+
+    def _serve(self, request: Request) -> None:
+        if self._conversation is None and request.type != "auth":
+            self._refuse(request, Rejection("unauthorized", "the first request must be auth"))
+        elif request.refusal is not None:
+            self._refuse(request, request.refusal)
+        elif request.type == "auth":
+            self._authenticate(request)
+        elif request.type == "ping":
+            self._outbox.push(frames.reply_ok(request.id))
+        else:
+            assert self._conversation is not None
+            self._conversation.take(request)
+
+    def _on_malformed(self, why: str) -> None:
+        self._malformed += 1
+        metrics.REQUESTS.labels("none", "malformed").inc()
+        self._outbox.push(frames.reply_error(None, Rejection("invalid", why)))
+        if self._malformed >= MALFORMED_IN_A_ROW:
+            self.stop(MALFORMED)
+
+    def _authenticate(self, request: Request) -> None:
+        ask = to_ask(request)
+        if isinstance(ask, Rejection):
+            self._refuse(request, ask)
+            return
+        assert isinstance(ask, Auth)
+        known = self._door.authenticator.token(ask.token)
+        if isinstance(known, Refused):
+            self._refuse(request, Rejection("unauthorized", known.message))
+            self.stop(EXPIRED if known.expired else NOT_AUTHENTICATED)
+        elif self._conversation is not None and known.user != self._conversation.user:
+            self._refuse(request, Rejection("unauthorized", "this socket is another user's"))
+            self.stop(NOT_AUTHENTICATED)
+        else:
+            self._outbox.push(frames.reply_ok(request.id))
+            if self._conversation is None:
+                self._welcome(known)
+            else:
+                self._expire(known)
+
+    def _welcome(self, identity: Identity) -> None:
+        self._conversation = Conversation(
+            self._door.service, identity.user, self._outbox, lambda: self.stop(LOST_PLACE)
+        )
+        self._outbox.push(frames.hello(uuid.uuid4().hex, self._door.log_id, identity.user))
+        self._expire(identity)
+
+    def _expire(self, identity: Identity) -> None:
+        """Let the socket live as long as `identity` holds."""
+        expires_at = identity.expires_at
+        self._life.reschedule(None if expires_at is None else self._loop.time() + expires_at - time.time())
+
+    def _refuse(self, request: Request, refusal: Rejection) -> None:
+        metrics.REQUESTS.labels("none", refusal.code).inc()
+        self._outbox.push(frames.reply_error(request.id, refusal))
+
+    async def _close(self, code: int) -> None:
+        metrics.CLOSES.labels(str(code)).inc()
+        if code == TOO_SLOW:
+            self._outbox.discard()  # done already; what waits is what the reader could not take
+        self._outbox.finish()
+        try:
+            # It waits for the client's CLOSE, at most CLOSE_S (`timeout` of the response).
+            await self._socket.close(code=code, drain=False)
+        finally:
+            if self._transport.get_write_buffer_size():
+                self._transport.abort()  # a close would wait for a reader who takes nothing
+
+
+def prepared_socket() -> web.WebSocketResponse:
+    """The server's side of a socket, with our limits; pings and pongs come to the session."""
+    return web.WebSocketResponse(
+        protocols=(frames.PROTOCOL,),
+        autoping=False,
+        compress=False,
+        timeout=CLOSE_S,
+        max_msg_size=frames.FRAME_BYTES + 1,  # aiohttp refuses a message of just this size, too
+    )

@@ -1,0 +1,180 @@
+"""One subscription: a replay and the live events after it, one unbroken run (protocol §4, design I5, I9).
+
+The run is joined by what counts in the log: the hub gives every valid event that was read since this subscription
+was registered, and the registration came before the end offset that the owner's answer covers. So each seq after
+the answer's head is either in the buffer or still to come, and a seq that is missing in between can only have been
+pushed out of the buffer: it is fetched.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from app.reads import Answer
+from app.telemetry import logger
+from web import metrics
+from web.frames import text_frame
+from web.hub import LiveEvent
+from web.outbox import Outbox
+from web.reads_client import UnavailableError
+
+BUFFER_EVENTS = 1_000
+BUFFER_BYTES = 256 * 1024
+
+# (after, through) → a page of the events in between.
+Fetch = Callable[[int, int], Awaitable[Answer]]
+OnEnd = Callable[["Subscription", str | None], None]
+
+_log = logger("web")
+
+
+class BrokenRunError(Exception):
+    """What came from the owner does not continue the run."""
+
+
+class _Span(msgspec.Struct, rename={"since": "from"}):
+    """The seqs that a replayed frame stands for: an event's own, or those withheld."""
+
+    seq: int = 0
+    since: int = 0
+    through: int = 0
+
+
+_span_decoder = msgspec.json.Decoder(_Span)
+
+
+class Subscription:
+    """A run of one group's events on one socket.
+
+    `on_end` is called when the run ends by itself: with None after the event that ended the membership, with a
+    reason when it cannot go on unbroken (the socket is to be closed with 4409).
+    """
+
+    def __init__(
+        self, group: str, user: str, outbox: Outbox, *, fetch: Fetch, pages: asyncio.Semaphore, on_end: OnEnd
+    ) -> None:
+        """`pages` bounds the pages of this socket's replays that are in memory at a time."""
+        self.group = group
+        self._user = user
+        self._outbox = outbox
+        self._fetch = fetch
+        self._pages = pages
+        self._on_end = on_end
+        self._cursor = 0  # the last seq that was written
+        self._live = False
+        self._ended = False
+        self._buffer: deque[LiveEvent] = deque()
+        self._buffered_bytes = 0
+        self._replay: asyncio.Task[None] | None = None
+
+    def begin(self, answer: Answer) -> None:
+        """Follow up the reply that was just written: the events from `answer.start` on, then live ones."""
+        self._cursor = min(answer.start, answer.seq + 1) - 1
+        self._start_replay(answer, answer.seq)
+
+    def on_live(self, event: LiveEvent) -> None:
+        """The next valid event of the group that was read."""
+        if self._ended:
+            return
+        if not self._live:
+            self._keep(event)
+        elif event.seq == self._cursor + 1:
+            self._deliver(event)
+        elif event.seq > self._cursor:
+            metrics.GAPS.inc()
+            self._live = False
+            self._keep(event)
+            self._start_replay(None, event.seq - 1)
+
+    def lost(self) -> None:
+        """An event could not be taken."""
+        self._finish("an event could not be delivered")
+
+    def end(self) -> None:
+        """Nothing more is written."""
+        self._ended = True
+        self._buffer.clear()
+        if self._replay is not None and self._replay is not asyncio.current_task():
+            self._replay.cancel()
+
+    def _keep(self, event: LiveEvent) -> None:
+        """Put a live event behind the replay; the oldest ones give way, and are fetched when their turn comes."""
+        self._buffer.append(event)
+        self._buffered_bytes += len(event.frame)
+        while len(self._buffer) > BUFFER_EVENTS or (self._buffered_bytes > BUFFER_BYTES and len(self._buffer) > 1):
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        self._buffered_bytes -= len(self._buffer.popleft().frame)
+
+    def _deliver(self, event: LiveEvent) -> None:
+        self._outbox.push(event.frame, live=True)
+        self._cursor = event.seq
+        metrics.FRAMES.inc()
+        if event.leaving == self._user:
+            self._finish(None)
+
+    def _finish(self, why: str | None) -> None:
+        if not self._ended:
+            self.end()
+            self._on_end(self, why)
+
+    def _start_replay(self, page: Answer | None, head: int) -> None:
+        self._replay = asyncio.create_task(self._run_replay(page, head))
+
+    async def _run_replay(self, page: Answer | None, head: int) -> None:
+        try:
+            await self._replay_through(page, head)
+        except UnavailableError:
+            self._finish("the group's owner cannot be reached")
+        except Exception as broken:  # noqa: BLE001 - an edge: counted, logged, and the socket closes
+            metrics.ERRORS.labels("replay").inc()
+            _log.exception("a replay cannot go on", group=self.group)
+            self._finish(str(broken))
+
+    async def _replay_through(self, page: Answer | None, head: int) -> None:
+        if page is not None and page.frames:
+            async with self._pages:
+                await self._write(page)
+        while not self._ended:
+            if self._cursor >= head:
+                gap = self._join()
+                if gap is None:
+                    return
+                head = gap
+            async with self._pages:
+                page = await self._fetch(self._cursor, head)
+                if page.refusal is not None:
+                    # Membership was lost before the replay got there: what lies between can be read no more.
+                    self._finish(page.refusal.code)
+                    return
+                if page.through <= self._cursor:
+                    raise BrokenRunError(f"no event after {self._cursor}")
+                await self._write(page)
+
+    async def _write(self, page: Answer) -> None:
+        """Write a page's frames at the reader's pace."""
+        for raw in page.frames:
+            span = _span_decoder.decode(raw)
+            first, last = (span.seq, span.seq) if span.seq else (span.since, span.through)
+            if first != self._cursor + 1:
+                raise BrokenRunError(f"{first} after {self._cursor}")
+            await self._outbox.drained()
+            if self._ended:
+                return
+            self._outbox.push(text_frame(bytes(raw)))
+            self._cursor = last
+
+    def _join(self) -> int | None:
+        """Go live if the buffer continues the run; else the last seq that must be fetched first."""
+        while self._buffer and self._buffer[0].seq <= self._cursor:
+            self._drop_oldest()
+        if self._buffer and self._buffer[0].seq > self._cursor + 1:
+            return self._buffer[0].seq - 1
+        self._live = True
+        buffered, self._buffer, self._buffered_bytes = self._buffer, deque(), 0
+        for event in buffered:
+            self.on_live(event)
+        return None
