@@ -8,7 +8,6 @@ from app import bootstrap, config
 from app.cli.launch.broker import Broker, wait_ready
 from app.kafka import topics
 
-
 BROKER_S = 10
 
 

@@ -20,6 +20,8 @@ def command(no_restart: bool, only: str | None) -> None:
     DATA/log.
     """
     settings = config.load()
+    # Absolute, so that every process means the same folder wherever it is started from.
+    settings = settings.model_copy(update={"data": settings.data.absolute()})
     if only is not None:
         alone.become(settings, only, _say)
     service.up(settings, restart=not no_restart, say=_say)

@@ -87,7 +87,7 @@ class Child:
 
 def log_path(data: Path, name: str) -> Path:
     """Where a process writes."""
-    return data.absolute() / "log" / f"{name}.log"
+    return data / "log" / f"{name}.log"
 
 
 def open_log(path: Path) -> BinaryIO:

@@ -67,7 +67,7 @@ async def find_jars(data: Path, say: Callable[[str], None]) -> Path:
     if maven is None:
         raise NotHereError("no Maven (needed once, to fetch Kafka)")
     say(f"kafka: fetching {name} with Maven, once (43 MB)")
-    return await _fetch(maven, data.absolute() / "lib" / name)
+    return await _fetch(maven, data / "lib" / name)
 
 
 async def _fetch(maven: str, libs: Path) -> Path:

@@ -57,8 +57,8 @@ async def prepare(settings: Settings, say: Callable[[str], None]) -> tuple[Part,
     """
     java, java_version = await find_java()
     libs = await find_jars(settings.data, say)
-    home = settings.data.absolute() / "kafka"
-    base = (java, "-cp", f"{libs.absolute()}/*", "-Djava.awt.headless=true", "-Djava.io.tmpdir=tmp", "-XX:-UsePerfData")
+    home = settings.data / "kafka"
+    base = (java, "-cp", f"{libs}/*", "-Djava.awt.headless=true", "-Djava.io.tmpdir=tmp", "-XX:-UsePerfData")
     try:
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         (home / "server.properties").write_text(server_properties(settings.kafka_port, "data"))

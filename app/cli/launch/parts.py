@@ -58,5 +58,4 @@ def _ourselves(*arguments: str) -> tuple[str, ...]:
 
 
 def _environment(settings: Settings, **names: str) -> dict[str, str]:
-    # Absolute, so that a process means the same folder wherever it is started from.
-    return {"DATA": str(settings.data.absolute()), "PYTHONUNBUFFERED": "1", **names}
+    return {"DATA": str(settings.data), "PYTHONUNBUFFERED": "1", **names}

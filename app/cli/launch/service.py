@@ -70,7 +70,7 @@ async def _serve(settings: Settings, supervisor: Supervisor, say: Say) -> None:
     say(f"started {', '.join((*processors, *gateways))}")
     await _all_ready(settings, gateways)
     supervisor.settled()
-    say(f"ready in {time.monotonic() - began:.1f} s; data in {settings.data.absolute()}; Ctrl-C stops all of it")
+    say(f"ready in {time.monotonic() - began:.1f} s; data in {settings.data}; Ctrl-C stops all of it")
     say(f"chat page: {_url(settings, gateways[0])}")
     await supervisor.failed()
 
