@@ -1,0 +1,224 @@
+"""The feed: all subscriptions of a client, asked for on each connection and fed from its frames."""
+
+import asyncio
+import contextlib
+import itertools
+import logging
+from typing import Any
+
+import msgspec
+
+from auerbach_client.backoff import Backoff
+from auerbach_client.errors import ChatError, EndedError
+from auerbach_client.frames import Event, Reply, Started, Withheld, encode
+from auerbach_client.link import Link
+from auerbach_client.requests import to_error
+from auerbach_client.subscription import Phase, Subscription
+
+# `subscribe` takes so many groups at once (protocol §4).
+_BATCH = 100
+# How long a full queue may hold up the socket before its group is let go.
+_PATIENCE_S = 1.0
+
+_log = logging.getLogger("auerbach_client")
+
+
+class Feed:
+    """Subscriptions by group. Its requests have keys `s1`, `s2`, …, apart from those of `Requests`."""
+
+    def __init__(self, link: Link, *, retry: Backoff, attempts: int) -> None:
+        self._link = link
+        self._retry = retry
+        self._attempts = attempts
+        self._numbers = itertools.count(1)
+        self._subscriptions: dict[str, Subscription] = {}
+        self._asked: dict[str, list[Subscription]] = {}
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._log_id = ""
+        self._user = ""
+        self._ended: EndedError | None = None
+        self._hurried = asyncio.Event()
+
+    def subscribe(
+        self, group: str, *, after: int | None, last: int | None, log: str | None, state: bool, queue_events: int
+    ) -> Subscription:
+        """A new subscription, not yet asked for.
+
+        Raises:
+            ValueError: both `after` and `last`, or the group is subscribed to already.
+        """
+        if after is not None and last is not None:
+            raise ValueError("after and last exclude each other")
+        if group in self._subscriptions:
+            raise ValueError(f"subscribed to {group!r} already")
+        made = Subscription(
+            group, after=after, last=last, log=log, with_state=state, queue_events=queue_events, source=self
+        )
+        self._subscriptions[group] = made
+        return made
+
+    def hurry(self) -> None:
+        """Somebody waits for a reply: a full queue must not hold up the socket."""
+        self._hurried.set()
+
+    def connected(self, log: str, user: str) -> None:
+        """A new connection: ask again for all that are wanted, a hundred at a time."""
+        self._log_id, self._user = log, user
+        self._asked.clear()
+        wanted = [each for each in self._subscriptions.values() if each.phase in {Phase.LIVE, Phase.WANTED}]
+        for subscription in wanted:
+            subscription.phase = Phase.WANTED
+            if not subscription.opened:
+                self._ask(subscription)  # a batch has no states
+        resumed = [subscription for subscription in wanted if subscription.opened]
+        for at in range(0, len(resumed), _BATCH):
+            self._ask_all(resumed[at : at + _BATCH])
+
+    def answered(self, reply: Reply) -> None:
+        """The reply to a `subscribe`; its run follows at once, so this must not wait."""
+        asked = self._asked.pop(reply.id, None) if isinstance(reply.id, str) else None
+        if asked is None:
+            return
+        results = reply.fields.get("results")
+        if reply.ok and isinstance(results, list):
+            by_group = {result.get("group"): result for result in results}
+            each = [by_group.get(subscription.group, {}) for subscription in asked]
+        else:
+            each = [reply.fields] * len(asked)
+        for subscription, result in zip(asked, each, strict=True):
+            if subscription.phase is Phase.WANTED:
+                self._outcome(subscription, result)
+
+    def _outcome(self, subscription: Subscription, result: dict[str, Any]) -> None:
+        if result.get("ok") is not True:
+            self._refused(subscription, to_error(result.get("error") or {}))
+            return
+        try:
+            started = msgspec.convert(result, Started)
+        except msgspec.ValidationError as bad:
+            self._refused(subscription, ChatError("internal", f"the reply to subscribe is not understood: {bad}"))
+        else:
+            subscription.accepted(started, self._log_id)
+
+    async def event(self, event: Event, *, hurry: bool) -> None:
+        """Take in an event; `hurry` if somebody waits for a reply behind it."""
+        subscription = self._subscriptions.get(event.group)
+        if subscription is None or subscription.phase not in {Phase.LIVE, Phase.WANTED}:
+            return
+        if subscription.full() and not await self._room(subscription, hurry=hurry):
+            self._park(subscription)
+            return
+        if not subscription.take(event):
+            self._missed(subscription, event.seq)
+        elif _ends(event, self._user) and event.seq > subscription.head:
+            # Live, and the last one for us; one at or below the head is of an earlier membership.
+            del self._subscriptions[event.group]
+            subscription.finish()
+
+    def withheld(self, frame: Withheld) -> None:
+        """Take note of events that the user may not read."""
+        subscription = self._subscriptions.get(frame.group)
+        if subscription is None or subscription.phase not in {Phase.LIVE, Phase.WANTED}:
+            return
+        if not subscription.skip(frame.start, frame.through):
+            self._missed(subscription, frame.start)
+
+    def ended(self, error: EndedError | None) -> None:
+        """End all: with `error`, or in peace."""
+        self._ended = error or EndedError("the client is closed")
+        for timer in self._timers:
+            timer.cancel()
+        for subscription in self._subscriptions.values():
+            subscription.finish(error)
+        self._subscriptions.clear()
+
+    def resume(self, subscription: Subscription) -> None:
+        if self._ended is not None:
+            subscription.finish(self._ended)
+            return
+        subscription.phase = Phase.WANTED
+        self._ask(subscription)
+
+    def release(self, subscription: Subscription) -> None:
+        if self._subscriptions.get(subscription.group) is subscription:
+            del self._subscriptions[subscription.group]
+            if subscription.phase in {Phase.LIVE, Phase.WANTED}:
+                self._unsubscribe(subscription.group)
+        subscription.finish()
+
+    def _park(self, subscription: Subscription) -> None:
+        _log.debug("the consumer of %s is behind: parked at %s", subscription.group, subscription.cursor)
+        subscription.phase = Phase.PARKED
+        self._unsubscribe(subscription.group)
+
+    def _missed(self, subscription: Subscription, seq: int) -> None:
+        """Something before `seq` is missing: from the cursor again, unless that was asked already."""
+        if subscription.phase is Phase.LIVE:
+            _log.warning("%s: seq %d after %s: subscribing again", subscription.group, seq, subscription.cursor)
+            subscription.phase = Phase.WANTED
+            self._ask(subscription)
+
+    async def _room(self, subscription: Subscription, *, hurry: bool) -> bool:
+        """Hold up the socket until there is room, for a moment; whether there is."""
+        await asyncio.sleep(0)
+        if subscription.full() and not hurry:
+            self._hurried.clear()
+            waits = [asyncio.ensure_future(subscription.room()), asyncio.ensure_future(self._hurried.wait())]
+            try:
+                await asyncio.wait(waits, timeout=_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+        return not subscription.full()
+
+    def _refused(self, subscription: Subscription, error: ChatError) -> None:
+        """Ask again later if that may help; a first subscription only so many times."""
+        subscription.attempts += 1
+        if error.temporary and (subscription.opened or subscription.attempts < self._attempts):
+            delay_s = self._retry.delay_s(subscription.attempts)
+            self._later(delay_s, subscription)
+            return
+        self._subscriptions.pop(subscription.group, None)
+        subscription.finish(error)
+
+    def _later(self, delay_s: float, subscription: Subscription) -> None:
+        def ask() -> None:
+            self._timers.discard(timer)
+            if self._subscriptions.get(subscription.group) is subscription and subscription.phase is Phase.WANTED:
+                self._ask(subscription)
+
+        timer = asyncio.get_running_loop().call_later(delay_s, ask)
+        self._timers.add(timer)
+
+    def _ask(self, subscription: Subscription) -> None:
+        self._post([subscription], {"group": subscription.group, **_state(subscription), **subscription.start_fields()})
+
+    def _ask_all(self, subscriptions: list[Subscription]) -> None:
+        if len(subscriptions) == 1:
+            self._ask(subscriptions[0])
+            return
+        groups = [{"group": each.group, **each.start_fields()} for each in subscriptions]
+        self._post(subscriptions, {"groups": groups, "state": False})
+
+    def _post(self, subscriptions: list[Subscription], fields: dict[str, Any]) -> None:
+        for earlier in self._asked.values():
+            with contextlib.suppress(ValueError):
+                earlier.remove(subscriptions[0])
+        key = f"s{next(self._numbers)}"
+        self._asked[key] = list(subscriptions)
+        self._link.post(key, encode({"type": "subscribe", "id": key, **fields}))
+
+    def _unsubscribe(self, group: str) -> None:
+        key = f"s{next(self._numbers)}"
+        self._link.post(key, encode({"type": "unsubscribe", "id": key, "group": group}))
+
+
+def _state(subscription: Subscription) -> dict[str, Any]:
+    return {} if subscription.with_state and not subscription.opened else {"state": False}
+
+
+def _ends(event: Event, user: str) -> bool:
+    """Whether the user is a member no longer after `event`."""
+    if event.kind in {"member.left", "member.removed"}:
+        return event.data.get("user") == user
+    return event.kind == "group.deleted"

@@ -1,0 +1,133 @@
+"""Frames of the server, decoded. Unknown fields and types are ignored, as the protocol asks of clients."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One accepted change of a group (protocol §3).
+
+    `raw` is the frame as it came: the same bytes for every reader, at every gateway, for ever, unless content was
+    deleted since. `at` is RFC 3339 in UTC; `by` is None where an outside authority acted. Expect unknown kinds.
+    """
+
+    group: str
+    seq: int
+    id: str
+    kind: str
+    by: str | None
+    at: str
+    client_msg_id: str | None
+    data: dict[str, Any]
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """In a subscription: what you hold of `group` is void, drop it. The run goes on with seq `start` (protocol §4).
+
+    The log was lost or put back, the group began a new life, or what you missed is no longer kept.
+    """
+
+    group: str
+    start: int
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the server accepts."""
+
+    frame_bytes: int = 65_536
+    requests_per_second: float = 50
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """The server's first frame. `log` names the log's incarnation."""
+
+    session: str
+    log: str
+    user: str
+    limits: Limits = Limits()
+
+
+class Withheld(msgspec.Struct, frozen=True):
+    """Events that this user may not read, from seq `start` to `through`."""
+
+    group: str
+    start: int = msgspec.field(name="from")
+    through: int = 0
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """The reply to `subscribe` (protocol §4): events from seq `start` on follow; the group's last one is `seq`."""
+
+    seq: int
+    start: int = msgspec.field(name="from")
+    recovered: bool = True
+    state: dict[str, Any] | None = None
+
+
+class Bye(msgspec.Struct, frozen=True):
+    """The gateway drains: connect again after so long."""
+
+    reconnect_after_ms: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The reply to the request `id`, with all its fields."""
+
+    id: Any
+    ok: bool
+    fields: dict[str, Any]
+
+
+class _EventFrame(msgspec.Struct, frozen=True):
+    group: str
+    seq: int
+    id: str
+    kind: str
+    by: str | None
+    at: str
+    client_msg_id: str | None = None
+    data: dict[str, Any] = {}
+
+
+class _Head(msgspec.Struct, frozen=True):
+    type: str
+
+
+Frame = Event | Reply | Withheld | Bye | Hello
+
+_head = msgspec.json.Decoder(_Head)
+_event = msgspec.json.Decoder(_EventFrame)
+_others: dict[str, msgspec.json.Decoder[Withheld | Bye | Hello]] = {
+    "withheld": msgspec.json.Decoder(Withheld),
+    "bye": msgspec.json.Decoder(Bye),
+    "hello": msgspec.json.Decoder(Hello),
+}
+_fields = msgspec.json.Decoder(dict[str, Any])
+
+
+def decode(raw: bytes) -> Frame | None:
+    """A frame, or None for a type that this version does not know (a signal, say).
+
+    Raises:
+        msgspec.MsgspecError: not a frame of this protocol.
+    """
+    kind = _head.decode(raw).type
+    if kind == "event":
+        e = _event.decode(raw)
+        return Event(e.group, e.seq, e.id, e.kind, e.by, e.at, e.client_msg_id, e.data, raw)
+    if kind == "reply":
+        fields = _fields.decode(raw)
+        return Reply(fields.get("id"), fields.get("ok") is True, fields)
+    other = _others.get(kind)
+    return None if other is None else other.decode(raw)
+
+
+def encode(fields: dict[str, Any]) -> bytes:
+    """A request's JSON."""
+    return msgspec.json.encode(fields)

@@ -1,0 +1,172 @@
+"""The link: one connection after another, until it is closed or the server says not to come back.
+
+It knows nothing of groups. Its listener is told when a connection has said hello, posts on it what is open, and gets
+every frame in order. What was posted on a connection that ended is forgotten: the listener posts it again.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from typing import Protocol
+
+import aiohttp
+
+from auerbach_client.backoff import Backoff
+from auerbach_client.connection import Connection, Dialer, HandshakeError
+from auerbach_client.errors import EndedError
+from auerbach_client.frames import Hello
+from auerbach_client.pace import Pace
+
+Key = int | str
+
+# A connection that lasted so long was a good one: the next failure starts again with the shortest wait.
+_STEADY_S = 10.0
+_WATCH_S = 0.5
+_LONGEST_BYE_S = 60.0
+# After 4429, "reconnect, later": as if so many attempts had failed.
+_LATER_ATTEMPTS = 3
+
+_log = logging.getLogger("auerbach_client")
+
+
+class Listener(Protocol):
+    """Who uses the link."""
+
+    def connected(self, hello: Hello) -> None:
+        """A connection is there; post what is open."""
+
+    async def received(self, raw: bytes) -> None:
+        """One frame. No other is read before this returns."""
+
+    def ended(self, error: EndedError) -> None:
+        """There will be no further connection."""
+
+
+class Link:
+    """Keeps one connection alive. `trouble` says why the last attempt to connect failed."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, dialer: Dialer, listener: Listener, *, reconnect: Backoff, reply_s: float
+    ) -> None:
+        self._http = http
+        self._dialer = dialer
+        self._listener = listener
+        self._reconnect = reconnect
+        self._reply_s = reply_s
+        self._connection: Connection | None = None
+        self.trouble = ""
+        self._attempt = 0
+        self._bye_s: float | None = None
+        self._unauthorized = False
+        # Bounded by the listener: one request has one entry, and the requests that are open are counted there.
+        self._outbox: deque[tuple[Key, bytes]] = deque()
+        self._posted = asyncio.Event()
+        self._awaited: dict[Key, float] = {}
+
+    def post(self, key: Key, frame: bytes) -> None:
+        """Send `frame` on this connection, if there is one; its reply is overdue some time after it was sent."""
+        if self._connection is not None:
+            self._outbox.append((key, frame))
+            self._posted.set()
+
+    def settled(self, key: Key) -> None:
+        """The reply to `key` has come."""
+        self._awaited.pop(key, None)
+
+    def leaving(self, after_s: float) -> None:
+        """The server is about to close, and asks for a new connection only after so long."""
+        self._bye_s = min(after_s, _LONGEST_BYE_S)
+
+    def cut(self) -> None:
+        """Break the connection as a bad network does."""
+        if self._connection is not None:
+            self._connection.cut()
+
+    async def run(self) -> None:
+        """Connect, serve and connect again, until cancelled or told not to come back."""
+        try:
+            while True:
+                await self._once()
+                self._attempt += 1
+                delay_s, self._bye_s = self._bye_s or self._reconnect.delay_s(self._attempt), None
+                await asyncio.sleep(delay_s)
+        except EndedError as error:
+            self._listener.ended(error)
+        except Exception as bug:  # noqa: BLE001 - the task's edge: all who wait must hear of it
+            _log.exception("the client failed")
+            self._listener.ended(EndedError(f"the client failed: {bug!r}"))
+
+    async def _once(self) -> None:
+        """One connection, from the handshake to its end."""
+        try:
+            connection = await self._dialer.connect(self._http)
+        except HandshakeError as failed:
+            self.trouble = str(failed)
+            _log.info("no connection: %s", failed)
+            self._give_up(failed)
+            return
+        self._unauthorized = False
+        since = asyncio.get_running_loop().time()
+        code = await self._serve(connection)
+        _log.info("the connection ended with %s", code)
+        if code is not None and 4500 <= code <= 4599:
+            raise EndedError(f"the server closed with {code} and wants no reconnection", code)
+        if asyncio.get_running_loop().time() - since >= _STEADY_S:
+            self._attempt = 0
+        if code == 4429:
+            self._attempt = max(self._attempt, _LATER_ATTEMPTS)
+
+    def _give_up(self, failed: HandshakeError) -> None:
+        """Raise EndedError if trying again cannot help."""
+        status, code = failed.status, failed.code
+        if code is not None and 4500 <= code <= 4599:
+            raise EndedError(str(failed), code)
+        if status is None or status >= 500 or status in {408, 429}:
+            return
+        # An expired token is worth another try with a new one, once.
+        if status == 401 and self._dialer.renews_token and not self._unauthorized:
+            self._unauthorized = True
+            return
+        raise EndedError(str(failed), status)
+
+    async def _serve(self, connection: Connection) -> int | None:
+        """Read and write until the connection ends; its close code."""
+        self._connection = connection
+        tasks = [asyncio.create_task(self._write(connection)), asyncio.create_task(self._watch(connection))]
+        try:
+            self._listener.connected(connection.hello)
+            async for raw in connection.frames():
+                await self._listener.received(raw)
+        finally:
+            self._connection = None
+            self._outbox.clear()
+            self._awaited.clear()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await connection.close()
+        return connection.close_code
+
+    async def _write(self, connection: Connection) -> None:
+        """Send what is posted, in order, no faster than the server allows."""
+        pace = Pace(connection.hello.limits.requests_per_second)
+        with contextlib.suppress(ConnectionError, aiohttp.ClientError):  # the reader sees the end of it
+            while True:
+                while not self._outbox:
+                    self._posted.clear()
+                    await self._posted.wait()
+                await pace.turn()
+                key, frame = self._outbox.popleft()
+                self._awaited[key] = asyncio.get_running_loop().time()
+                await connection.send(frame)
+
+    async def _watch(self, connection: Connection) -> None:
+        """Cut a connection on which a reply is overdue: every request has an outcome within 10 s (protocol §6)."""
+        while True:
+            await asyncio.sleep(min(_WATCH_S, self._reply_s / 4))
+            oldest = next(iter(self._awaited.values()), None)
+            if oldest is not None and asyncio.get_running_loop().time() - oldest > self._reply_s:
+                _log.warning("no reply within %.1f s: connecting again", self._reply_s)
+                connection.cut()
+                return

@@ -1,0 +1,203 @@
+"""A subscription: one group's events in order, each once, none skipped, whatever the connection does.
+
+Its cursor is the seq up to which everything was taken in. A frame at or below it is a repetition and dropped; the
+next one is queued; a later one means that something is missing: the feed subscribes again from the cursor. The
+queue is bounded. When it is full the feed stops reading the socket for a moment, and if that does not help, lets
+the group go (`parked`) and takes it up again from the cursor once the consumer has caught up: nothing is lost, and
+one slow consumer holds up neither the other groups nor the replies for longer than that moment.
+"""
+
+import asyncio
+import enum
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Any, Protocol, Self
+
+from auerbach_client.errors import AuerbachError
+from auerbach_client.frames import Event, Reset, Started
+
+Item = Event | Reset
+
+
+class Phase(enum.Enum):
+    """Where a subscription stands."""
+
+    NEW = "not asked for yet"
+    WANTED = "asked for, or to be asked for once there is a connection"
+    LIVE = "the server sends its run"
+    PARKED = "let go while its consumer is behind"
+    OVER = "closed, refused, or the membership ended"
+
+
+class Source(Protocol):
+    """What feeds subscriptions."""
+
+    def resume(self, subscription: "Subscription") -> None:
+        """Have the run sent, from where `start_fields` says."""
+
+    def release(self, subscription: "Subscription") -> None:
+        """Have nothing more sent, and forget the subscription."""
+
+
+class Subscription(AsyncIterator[Item]):
+    """The events of a group, for one consumer: `async for`, or `async with` it first.
+
+    Iterating yields `Event`s, and a `Reset` where everything before is void. It ends when the user is a member no
+    longer, when the group is deleted, or when it or the client is closed; it raises `ChatError` if the server
+    refuses it for good, and `EndedError` when the client is at its end. Leave it by `async with` or `aclose()`.
+
+    Attributes:
+        group: the group's id.
+        head: the group's last seq when the server last said so; 0 before.
+        state: the group's state (protocol §4) at `head` of the first reply; None before, or if not wanted.
+        log: the log's incarnation that the cursor belongs to. Keep it beside `position` to resume in a later process.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        *,
+        after: int | None,
+        last: int | None,
+        log: str | None,
+        with_state: bool,
+        queue_events: int,
+        source: Source,
+    ) -> None:
+        self.group = group
+        self.head = 0
+        self.state: dict[str, Any] | None = None
+        self.log = log
+        self.phase = Phase.NEW
+        self.cursor = after
+        self.with_state = with_state
+        self.attempts = 0
+        self._last = last
+        self._taken = after
+        self._source = source
+        self._limit = queue_events
+        self._queue: deque[Item] = deque()
+        self._error: AuerbachError | None = None
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._opened = False
+
+    @property
+    def position(self) -> int | None:
+        """The seq up to which the consumer has taken events: `after` for a later subscription. None: not known yet."""
+        return self._taken if self._queue else self.cursor
+
+    async def __aenter__(self) -> Self:
+        """Subscribe, and wait until the server has said yes: `head` and `state` are there.
+
+        Raises:
+            ChatError: it said no.
+            EndedError: the client is at its end.
+        """
+        self._begin()
+        while not self._opened and self.phase is not Phase.OVER:
+            await self._change()
+        if self._error is not None and not self._opened:
+            raise self._error
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Unsubscribe; what is queued is dropped."""
+        self._queue.clear()
+        self._source.release(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        self._begin()
+        while not self._queue:
+            if self._error is not None:
+                raise self._error
+            if self.phase is Phase.OVER:
+                raise StopAsyncIteration
+            if self.phase is Phase.PARKED:
+                self._source.resume(self)
+            await self._change()
+        item = self._queue.popleft()
+        self._taken = item.seq if isinstance(item, Event) else item.start - 1
+        if len(self._queue) <= self._limit // 2:
+            self._room.set()
+        return item
+
+    def _begin(self) -> None:
+        if self.phase is Phase.NEW:
+            self._source.resume(self)
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    # From here on: the feed's side.
+
+    def start_fields(self) -> dict[str, Any]:
+        """Where the run is to begin, as fields of `subscribe`."""
+        if self.cursor is None:
+            return {} if self._last is None else {"last": self._last}
+        # Who holds nothing holds nothing of another log either.
+        log = {"log": self.log} if self.log is not None and self.cursor > 0 else {}
+        return {"after": self.cursor, **log}
+
+    def accepted(self, started: Started, log: str) -> None:
+        """The server's yes; its run follows."""
+        if started.recovered:
+            # Events of the run before may have come between our asking and this reply.
+            self.cursor = max(self.cursor or 0, started.start - 1)
+        else:
+            self._queue.clear()
+            self.cursor = started.start - 1
+            self._put(Reset(self.group, started.start))
+        if self.state is None:
+            self.state = started.state
+        self.head, self.log = started.seq, log
+        self.phase, self.attempts, self._opened = Phase.LIVE, 0, True
+        self._changed.set()
+
+    def full(self) -> bool:
+        """Whether there is no room for another event."""
+        return len(self._queue) >= self._limit
+
+    async def room(self) -> None:
+        """Wait until the consumer has taken half of what is queued."""
+        self._room.clear()
+        await self._room.wait()
+
+    def take(self, event: Event) -> bool:
+        """Queue `event` if it is the next one; False if some before it are missing."""
+        if self.cursor is None or event.seq > self.cursor + 1:
+            return False
+        if event.seq == self.cursor + 1:
+            self.cursor = event.seq
+            self._put(event)
+        return True
+
+    def skip(self, start: int, through: int) -> bool:
+        """Take note of withheld events; False if some before them are missing."""
+        if self.cursor is None or start > self.cursor + 1:
+            return False
+        self.cursor = max(self.cursor, through)
+        return True
+
+    def finish(self, error: AuerbachError | None = None) -> None:
+        """Nothing more will come; what is queued is still delivered."""
+        if self.phase is not Phase.OVER:
+            self.phase, self._error = Phase.OVER, error
+            self._changed.set()
+            self._room.set()
+
+    @property
+    def opened(self) -> bool:
+        """Whether the server ever said yes."""
+        return self._opened
+
+    def _put(self, item: Item) -> None:
+        self._queue.append(item)
+        self._changed.set()
