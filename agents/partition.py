@@ -139,8 +139,11 @@ class Partition:
             await self.in_flight.settled()
         if not self.serving:
             raise ClosedError(f"partition {self.number} is not open")
+        if record.value is None:
+            self._dead_letter(record, None, "no value", self._settling(done))
+            return
         try:
-            elements = split_array(record.value or b"")
+            elements = split_array(record.value)
         except (msgspec.MsgspecError, UnicodeDecodeError) as bad:
             self._dead_letter(record, record.value, f"not decodable: {bad}", self._settling(done))
             return
