@@ -6,6 +6,7 @@ Faust and a processor never loads the web.
 
 from app.config import Settings
 from app.kafka import topics
+from app.kafka.leaders import wait_led
 from app.telemetry import configure_logging
 
 
@@ -31,10 +32,15 @@ def run_gateway(settings: Settings) -> None:
 
 
 def make_topics(settings: Settings) -> tuple[list[str], topics.Layout]:
-    """Make the topics that are missing, and check all: the names of those made, and what is there.
+    """Make the topics that are missing, check all, and wait until they can be read.
+
+    Returns the names of those made, and what is there.
 
     Raises:
         TopicsError: the broker does not answer, or the topics are not as they must be.
     """
     made = topics.create(settings.bootstrap, settings.app_id, settings.partitions, settings.replication)
-    return made, topics.check(settings.bootstrap, settings.app_id)
+    layout = topics.check(settings.bootstrap, settings.app_id)
+    names = [spec.name for spec in topics.specs(settings.app_id, settings.replication)]
+    wait_led(settings.bootstrap, names, layout.partitions)
+    return made, layout

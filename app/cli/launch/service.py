@@ -50,10 +50,17 @@ async def _until_stopped(settings: Settings, restart: bool, say: Say) -> None:
             await _first_to_end(_serve(settings, supervisor, say), supervisor.failed(), asked.wait(), make_gave_up())
         finally:
             asked.set()  # from here on, one more signal is enough to hurry
-            say("stopping: gateways, processors, broker")
-            began = time.monotonic()
-            await supervisor.stop()
-            say(f"stopped in {time.monotonic() - began:.1f} s")
+            await _stop(supervisor, say)
+
+
+async def _stop(supervisor: Supervisor, say: Say) -> None:
+    running = supervisor.running()
+    if running:
+        say(f"stopping {', '.join(running)}")
+    began = time.monotonic()
+    await supervisor.stop()
+    if running:
+        say(f"stopped in {time.monotonic() - began:.1f} s")
 
 
 async def _serve(settings: Settings, supervisor: Supervisor, say: Say) -> None:

@@ -70,6 +70,10 @@ class Supervisor:
         """
         await asyncio.shield(self._failed)
 
+    def running(self) -> list[str]:
+        """The names of those that run now, in the order in which they are stopped."""
+        return [name for stage in reversed(self._stages) for name in stage if name in self._children]
+
     async def stop(self) -> None:
         """Stop all, the last stage first. `hurry` makes it SIGKILL."""
         for keeper in self._keepers.values():
