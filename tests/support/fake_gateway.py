@@ -25,7 +25,6 @@ from tests.support.fake_log import FakeLog
 Frame = dict[str, Any]
 
 _ROOT = Path(__file__).parents[2]
-_LIMITS = {"frame_bytes": 65_536, "text_bytes": 16_384, "groups": 1000, "requests_per_second": 50}
 
 
 class RefusedError(Exception):
@@ -74,7 +73,8 @@ class FakeGateway:
     - `lose_replies`: so many of the next replies to requests with an effect are never sent.
     - `reply_delay_s`: each reply to a request with an effect waits so long.
     - `refusals`: the next requests with an effect get these error codes, in order, and have no effect.
-    - `handshakes`: the next handshakes get these HTTP statuses, in order.
+    - `handshakes`: the next handshakes get these HTTP statuses, in order; those of the users in `away` get 503.
+    - `limits`: what hello says of them; none but `frame_bytes` is enforced.
     - `skip_live`, `double_live`: so many of the next live events are left out, or come twice.
     - `tokens`: token → user; what `Authorization: Bearer` may say.
     - `cut()`, `close(code)`, `forget()`: end all sockets, or begin a new log.
@@ -90,6 +90,8 @@ class FakeGateway:
         self.reply_delay_s = 0.0
         self.refusals: list[str] = []
         self.handshakes: list[int] = []
+        self.away: set[str] = set()
+        self.limits = {"frame_bytes": 65_536, "text_bytes": 16_384, "groups": 1000, "requests_per_second": 50}
         self.tokens: dict[str, str] = {}
         self._port = port
         self._app = web.Application()
@@ -142,10 +144,12 @@ class FakeGateway:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         user = request.query.get("user") or self.tokens.get(request.headers.get("Authorization", "")[7:])
-        status = self.handshakes.pop(0) if self.handshakes else (101 if user else 401)
+        status = 503 if user in self.away else 101 if user else 401
+        if self.handshakes:
+            status = self.handshakes.pop(0)
         if user is None or status != 101:
             return web.Response(status=status)
-        socket = web.WebSocketResponse(protocols=("chat.v1.json",), max_msg_size=65_536)
+        socket = web.WebSocketResponse(protocols=("chat.v1.json",), max_msg_size=self.limits["frame_bytes"])
         await socket.prepare(request)
         session = FakeSession(socket, user, self.frames_per_socket())
         self.sessions.add(session)
@@ -164,7 +168,7 @@ class FakeGateway:
 
     def _hello(self, session: FakeSession) -> Frame:
         hello = {"type": "hello", "protocol": "chat.v1.json", "session": uuid.uuid4().hex, "log": self.log.id}
-        return {**hello, "user": session.user, "heartbeat_ms": 25_000, "limits": _LIMITS}
+        return {**hello, "user": session.user, "heartbeat_ms": 25_000, "limits": self.limits}
 
     async def _receive(self, session: FakeSession, text: str | bytes) -> None:
         try:

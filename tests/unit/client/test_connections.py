@@ -1,0 +1,168 @@
+"""Connections: when the client comes back, when it does not, and how long it waits."""
+
+import asyncio
+import itertools
+import random
+
+import aiohttp
+import pytest
+from auerbach_client import Backoff, Client, EndedError, backoff
+from auerbach_client.pace import Pace
+
+from tests.support.fake_gateway import FakeGateway
+from tests.support.ports import free_ports
+from tests.support.until import until
+from tests.unit.client.conftest import MakeClient
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_waits_between_connections_stay_within_1_and_30_s_and_spread_over_all_of_it(seed: int) -> None:
+    waits = Backoff(1.0, 30.0, random.Random(seed))
+
+    late = [waits.delay_s(attempt) for attempt in range(6, 406)]
+
+    assert all(1 <= waits.delay_s(attempt) <= min(30, 2**attempt) for attempt in range(1, 200))
+    assert all(1 <= wait <= 30 for wait in late)
+    assert min(late) < 3
+    assert max(late) > 28
+
+
+def test_a_client_waits_as_the_protocol_asks_unless_told_otherwise() -> None:
+    default = backoff.reconnecting()
+
+    assert (default.least_s, default.most_s) == (1.0, 30.0)
+
+
+@pytest.mark.parametrize("code", [4501, 4510, 4599])
+async def test_a_close_for_good_ends_the_client_and_tells_the_caller(
+    gateway: FakeGateway, client: MakeClient, code: int
+) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        async with alice.subscribe("g") as events:
+            gateway.reply_delay_s = 3600
+            sending = asyncio.create_task(alice.send("g", "hi"))
+            await until(lambda: gateway.log.group("g").state.seq == 2)
+            await gateway.close(code)
+            with pytest.raises(EndedError) as ended:
+                await sending
+            with pytest.raises(EndedError):
+                [event async for event in events]
+            with pytest.raises(EndedError):
+                await alice.ping()
+
+    assert ended.value.code == code
+    assert gateway.connections == 1
+
+
+@pytest.mark.parametrize("code", [1001, 1009, 1011, 4400, 4401, 4408, 4409, 4499])
+async def test_any_other_close_is_followed_by_a_new_connection(
+    gateway: FakeGateway, client: MakeClient, code: int
+) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        await gateway.close(code)
+        ack = await alice.send("g", "hi")
+
+    assert ack.seq == 2
+    assert gateway.connections == 2
+
+
+async def test_after_a_bye_the_client_comes_back_when_it_was_told(gateway: FakeGateway, client: MakeClient) -> None:
+    loop = asyncio.get_running_loop()
+    async with client() as alice:
+        await gateway.close(1001, bye_after_ms=150)
+        closed = loop.time()
+        await alice.ping()
+        back = loop.time()
+
+    assert back - closed >= 0.14
+
+
+async def test_who_is_not_authenticated_is_told_at_once(gateway: FakeGateway) -> None:
+    with pytest.raises(EndedError, match="401") as refused:
+        async with Client(gateway.url, token="wrong"):
+            pass
+
+    assert refused.value.code == 401
+
+
+async def test_an_address_without_the_service_is_an_error(gateway: FakeGateway) -> None:
+    with pytest.raises(EndedError, match="404"):
+        async with Client(gateway.url + "/elsewhere", user="alice"):
+            pass
+
+
+async def test_a_server_that_is_away_is_tried_until_the_deadline(client: MakeClient) -> None:
+    nowhere = f"http://127.0.0.1:{free_ports(1)}"
+    quick = Backoff(0.001, 0.01)
+    with pytest.raises(EndedError, match=r"no connection within 0\.3 s: "):
+        async with Client(nowhere, user="alice", reconnect=quick, connect_timeout_s=0.3):
+            pass
+
+
+async def test_a_server_that_comes_late_is_found(gateway: FakeGateway, client: MakeClient) -> None:
+    gateway.handshakes = [503, 502, 429]
+    async with client() as alice:
+        await alice.ping()
+
+    assert gateway.handshakes == []
+
+
+async def test_every_connection_gets_a_fresh_token(gateway: FakeGateway, client: MakeClient) -> None:
+    numbers = itertools.count(1)
+    gateway.tokens = {"t1": "alice", "t2": "alice"}
+
+    async def fresh() -> str:
+        return f"t{next(numbers)}"
+
+    async with client(None, token=fresh) as alice:
+        await gateway.close(4401)
+        await alice.ping()
+        assert alice.hello.user == "alice"
+
+    assert next(numbers) == 3
+
+
+async def test_a_refused_token_is_replaced_once(gateway: FakeGateway, client: MakeClient) -> None:
+    numbers = itertools.count(1)
+    gateway.tokens = {"t2": "alice"}
+    async with client(None, token=lambda: f"t{next(numbers)}") as alice:
+        gateway.tokens = {}
+        gateway.cut()
+        with pytest.raises(EndedError, match="401"):
+            await alice.ping()
+
+    assert next(numbers) == 5  # t1 refused, t2 taken; after the cut t3 and t4 refused
+
+
+async def test_several_gateways_are_taken_in_turn(client: MakeClient) -> None:
+    quick = Backoff(0.001, 0.01)
+    async with FakeGateway() as first, FakeGateway() as second:
+        alice = Client([first.url, second.url], user="alice", reconnect=quick)
+        async with alice:
+            first.cut()
+            await alice.ping()
+
+    assert (first.connections, second.connections) == (1, 1)
+
+
+async def test_a_client_keeps_below_the_servers_rate() -> None:
+    loop = asyncio.get_running_loop()
+    pace, since = Pace(100), loop.time()
+    for _ in range(200):
+        await pace.turn()
+    took_s = loop.time() - since
+
+    assert took_s >= (200 - 180) / 95 - 0.01  # a burst of 180, then 95 a second
+
+
+async def test_a_binary_frame_or_an_unknown_one_is_passed_over(gateway: FakeGateway, client: MakeClient) -> None:
+    async with client() as alice:
+        [session] = gateway.sessions
+        await session.socket.send_frame(b"\x00", aiohttp.WSMsgType.BINARY)
+        for frame in (b'{"type":"signal","kind":"new"}', b"[]", b"no json", b'{"type":"event"}', b'{"type":"reply"}'):
+            session.put(frame)
+        await alice.ping()
+
+    assert gateway.connections == 1
