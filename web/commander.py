@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
 from confluent_kafka import KafkaError, KafkaException
 
 from app.domain.commands import Command, encode_command
@@ -17,17 +16,19 @@ from app.kafka import topics
 from app.kafka.partition import partition_for
 from app.kafka.producer import QueueFullError, Report
 from app.reads import Outcome
+from app.telemetry import logger
 from web import metrics
 
 GATHER_S = 0.001
 RECORD_BYTES = 256 * 1024
 PENDING = 20_000
 SWEEP_S = 0.1
+WARN_EVERY_S = 1.0
 
 TIMEOUT = Rejection("timeout", "the outcome is unknown; repeat with the same client_msg_id", temporary=True)
 UNAVAILABLE = Rejection("unavailable", "the command could not be handed to the broker", temporary=True)
 
-_log: structlog.typing.FilteringBoundLogger = structlog.get_logger(room="web")
+_log = logger("web")
 
 
 @dataclass(slots=True, frozen=True)
@@ -74,8 +75,13 @@ class Commander:
     only of a command that was certainly not appended.
     """
 
-    def __init__(self, producer: RecordProducer, *, origin: str, partitions: int) -> None:
+    def __init__(
+        self, producer: RecordProducer, *, origin: str, partitions: int, on_fatal: Callable[[Exception], None]
+    ) -> None:
+        """`on_fatal` is told when the producer can produce nothing more."""
         self.origin = origin
+        self._on_fatal = on_fatal
+        self._warned_at = -WARN_EVERY_S
         self._producer = producer
         self._partitions = partitions
         self._loop = asyncio.get_running_loop()
@@ -171,7 +177,7 @@ class Commander:
         def report(_offset: int | None, error: KafkaError | None) -> None:
             # No error: who reads the log will tell. An error: the record may have been appended all the same.
             if error is not None:
-                _log.warning("commands not delivered", partition=partition, error=error.str())
+                self._warn("commands not delivered", error.str())
                 for command_id in gathered.ids:
                     self._settle(command_id, TIMEOUT)
 
@@ -179,9 +185,18 @@ class Commander:
             self._producer.produce(topics.COMMANDS, partition, key=gathered.key, value=value, report=report)
             metrics.COMMAND_RECORDS.inc()
         except (QueueFullError, KafkaException) as refused:
-            _log.warning("commands not queued", partition=partition, error=str(refused))
+            self._warn("commands not queued", str(refused))
             for command_id in gathered.ids:
                 self._settle(command_id, UNAVAILABLE)
+            if isinstance(refused, KafkaException) and refused.args[0].fatal():
+                self._on_fatal(refused)
+
+    def _warn(self, what: str, error: str) -> None:
+        """Log at most once a second: there may be a thousand of these while a broker is away."""
+        now = self._loop.time()
+        if now - self._warned_at >= WARN_EVERY_S:
+            self._warned_at = now
+            _log.warning(what, error=error)
 
     def _settle(self, command_id: str, result: Result) -> None:
         pending = self._pending.pop(command_id, None)

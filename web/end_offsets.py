@@ -47,13 +47,12 @@ class EndOffsets:
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, {}
-                try:
-                    ends = await self._lookup(set(waiting))
-                    for partition, future in waiting.items():
+                ends = await self._lookup(set(waiting))
+                for partition, future in waiting.items():
+                    if partition in ends:
                         future.set_result(ends[partition])
-                except EndUnknownError as unknown:
-                    for future in waiting.values():
-                        future.set_exception(unknown)
+                    else:
+                        future.set_exception(EndUnknownError(f"{topics.EVENTS}/{partition}"))
                         future.exception()  # all who asked may have gone meanwhile: nobody is to be warned then
         finally:
             self._rounds = None
@@ -66,11 +65,12 @@ class KafkaEnds:
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
 
     async def __call__(self, partitions: set[int]) -> dict[int, int]:
-        """The end offset of each of `partitions` of the events topic; raises EndUnknownError."""
+        """The end offset of each of `partitions` of the events topic that the broker tells."""
         asked = {TopicPartition(topics.EVENTS, p): OffsetSpec.latest() for p in partitions}
         try:
             answers = self._admin.list_offsets(asked, request_timeout=LOOKUP_S)
-            results = await asyncio.gather(*(asyncio.wrap_future(answer) for answer in answers.values()))
-        except KafkaException as failed:
-            raise EndUnknownError(failed.args[0].str()) from failed
-        return {place.partition: result.offset for place, result in zip(answers, results, strict=True)}
+        except KafkaException:
+            return {}
+        results = await asyncio.gather(*map(asyncio.wrap_future, answers.values()), return_exceptions=True)
+        told = zip(answers, results, strict=True)
+        return {place.partition: result.offset for place, result in told if not isinstance(result, BaseException)}

@@ -58,11 +58,11 @@ class _Gateway:
         origin = f"{settings.gateway}-{uuid.uuid4().hex}"
         bounds = {"queue.buffering.max.kbytes": QUEUED_KBYTES}
         self.producer = Producer(settings.bootstrap, queue_records=QUEUED_RECORDS, extra=bounds)
-        self.commander = Commander(self.producer, origin=origin, partitions=layout.partitions)
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.commander = Commander(self.producer, origin=origin, partitions=layout.partitions, on_fatal=self._fail)
         self.owners = Owners(layout.partitions, layout.log_id)
         self.hub = Hub()
         self.intake = Intake(hub=self.hub, commander=self.commander, owners=self.owners)
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.reader = LogReader(settings.bootstrap, layout, self.intake, self._fail)
         self.ends = EndOffsets(KafkaEnds(settings.bootstrap))
         self.calls = OwnerCalls(session)
@@ -91,7 +91,8 @@ class _Gateway:
 
 
 async def _run(settings: Settings) -> None:
-    stopped = _on_signals()
+    # Nothing has begun that would have to be ended.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, 130)
     listener = http.listening_socket(settings.host, settings.port)
     try:
         layout = await asyncio.to_thread(topics.check, settings.bootstrap, settings.app_id)
@@ -100,31 +101,30 @@ async def _run(settings: Settings) -> None:
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=8))
             )
             gateway = _Gateway(settings, layout, session)
-            await _serve(settings, gateway, listener, stopped, stack)
+            await _serve(settings, gateway, listener, stack)
     finally:
         listener.close()
 
 
-async def _serve(
-    settings: Settings, gateway: _Gateway, listener: socket.socket, stopped: asyncio.Future[None], stack: AsyncExitStack
-) -> None:
-    """Serve until `stopped` or a failure; whatever happens, what was started is ended in the reverse order."""
+async def _serve(settings: Settings, gateway: _Gateway, listener: socket.socket, stack: AsyncExitStack) -> None:
+    """Serve until a signal or a failure; whatever happens, what was started is ended in the reverse order."""
+    stopped = _on_signals()
     stack.push_async_callback(gateway.ends.close)
     stack.push_async_callback(gateway.calls.close)
     stack.push_async_callback(gateway.producer.close, FLUSH_S)
     stack.push_async_callback(gateway.reader.close)
+    stack.push_async_callback(gateway.hub.close)
     gateway.reader.start()
     runner = web.AppRunner(gateway.app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
-    site = web.SockSite(runner, listener, backlog=http.BACKLOG)
-    await site.start()
+    await web.SockSite(runner, listener, backlog=http.BACKLOG).start()
     tasks = [asyncio.create_task(gateway.commander.run()), asyncio.create_task(gateway.sessions.run())]
     ends: list[asyncio.Future[None]] = [stopped, gateway.failed, *tasks]
     _log.info("gateway serves", host=settings.host, port=settings.port, origin=gateway.commander.origin)
     try:
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        await _drain(gateway, site)
+        await _drain(gateway)
     finally:
         for task in tasks:
             task.cancel()
@@ -132,10 +132,10 @@ async def _serve(
         ended.result()  # raises what ended the gateway, if it was no signal
 
 
-async def _drain(gateway: _Gateway, site: web.SockSite) -> None:
+async def _drain(gateway: _Gateway) -> None:
+    """Readiness goes red, outcomes under way are awaited for a moment, then every socket is told to go."""
     gateway.draining = True
     _log.info("gateway drains", sockets=len(gateway.sessions), pending=len(gateway.commander))
-    await site.stop()
     await gateway.commander.settled(SETTLE_S)
     await gateway.sessions.drain(CLOSE_S)
 

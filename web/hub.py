@@ -5,6 +5,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from app.telemetry import logger
 from web import metrics
 
@@ -17,10 +19,27 @@ _log = logger("web")
 class LiveEvent:
     """A valid event as it was read. `frame`: the whole frame, built once. `leaving`: whose membership it ends."""
 
-    offset: int
     seq: int
     frame: bytes
     leaving: str | None = None
+
+
+class _Leaving(msgspec.Struct, frozen=True):
+    user: str
+
+
+class _LeavingEvent(msgspec.Struct, frozen=True):
+    data: _Leaving
+
+
+_leaving_decoder = msgspec.json.Decoder(_LeavingEvent)
+
+
+def leaving_user(kind: str, value: bytes | msgspec.Raw) -> str | None:
+    """Whose membership, and so subscription, an event ends (protocol §4); `value` is its JSON."""
+    if kind not in {"member.left", "member.removed"}:
+        return None
+    return _leaving_decoder.decode(value).data.user
 
 
 class Follower(Protocol):

@@ -12,29 +12,17 @@ from app.telemetry import logger
 from web import metrics
 from web.commander import Commander
 from web.frames import text_frame
-from web.hub import Hub, LiveEvent
+from web.hub import Hub, LiveEvent, leaving_user
 from web.log_reader import RawRecord, Start
 from web.owners import Owners, parse_owner
 
 _log = logger("web")
-
-# Kinds that end a membership, and so a subscription (protocol §4).
-_LEAVING = {"member.left", "member.removed"}
-
-
-class _Leaving(msgspec.Struct, frozen=True):
-    user: str
 
 
 class _Instant(msgspec.Struct, frozen=True):
     at: str
 
 
-class _LeavingEvent(msgspec.Struct, frozen=True):
-    data: _Leaving
-
-
-_leaving_decoder = msgspec.json.Decoder(_LeavingEvent)
 _instant_decoder = msgspec.json.Decoder(_Instant)
 
 
@@ -112,8 +100,8 @@ class Intake:
         if self._commander.awaits(event.command_id):
             self._commander.on_event(event.command_id, event.seq, _instant_decoder.decode(event.value).at)
         if self._hub.follows(key):
-            leaving = _leaving_decoder.decode(event.value).data.user if event.kind in _LEAVING else None
-            self._hub.publish(key, LiveEvent(event.offset, event.seq, text_frame(event.value), leaving))
+            leaving = leaving_user(event.kind, event.value)
+            self._hub.publish(key, LiveEvent(event.seq, text_frame(event.value), leaving))
 
     def _read_through(self, partition: int, offset: int) -> None:
         assert self._behind is not None

@@ -192,7 +192,8 @@ def _convert(fields: dict[str, Any], to: type[Any]) -> Any:
         message = str(wrong)
         named = _field_of_path.search(message) or _missing_field.search(message)
         field = named.group(1) if named else "type"
-        return rules.invalid(field, message.split(" - at ", maxsplit=1)[0])
+        absent = named is not None and named.re is _missing_field
+        return rules.invalid(field, "is required" if absent else message.split(" - at ", maxsplit=1)[0])
 
 
 def _derived_group(user: str, client_msg_id: Any) -> str:

@@ -14,7 +14,7 @@ from web import frames, metrics
 from web.auth import Authenticator, Identity, Refused
 from web.conversation import INTERNAL, Conversation, Service
 from web.outbox import Outbox
-from web.requests import Auth, MalformedError, Request, parse, to_ask
+from web.requests import TYPES, Auth, MalformedError, Request, parse, to_ask
 
 AUTHENTICATE_S = 10.0
 MALFORMED_IN_A_ROW = 3
@@ -68,7 +68,7 @@ class Session:
         self._malformed = 0
         self._code: int | None = None
         self._over = False
-        self.last_seen = self._loop.time()
+        self._last_seen = self._loop.time()
 
     async def run(self) -> None:
         """Serve the socket until it ends, and close it."""
@@ -101,9 +101,9 @@ class Session:
         self._outbox.push(frames.bye(reconnect_after_ms))
         self.stop(GOING_AWAY)
 
-    def beat(self) -> None:
-        """Ping the client, or close a socket that has been silent for two heartbeats."""
-        if self._loop.time() - self.last_seen >= SILENT_S:
+    def beat(self, now: float) -> None:
+        """Ping the client, or close a socket that has been silent for two heartbeats at `now` (the loop's time)."""
+        if now - self._last_seen >= SILENT_S:
             self.stop(GOING_AWAY)
         else:
             self._outbox.push(frames.ping_frame())
@@ -115,7 +115,7 @@ class Session:
     async def _receive(self) -> None:
         while self._code is None:
             message = await self._socket.receive()
-            self.last_seen = self._loop.time()
+            self._last_seen = self._loop.time()
             if message.type is WSMsgType.TEXT:
                 self._on_text(message.data)
             elif message.type is WSMsgType.BINARY:
@@ -150,14 +150,14 @@ class Session:
         elif request.type == "auth":
             self._authenticate(request)
         elif request.type == "ping":
-            self._outbox.push(frames.reply_ok(request.id))
+            self._accept(request)
         else:
             assert self._conversation is not None
             self._conversation.take(request)
 
     def _on_malformed(self, why: str) -> None:
         self._malformed += 1
-        metrics.REQUESTS.labels("none", "malformed").inc()
+        metrics.REQUESTS.labels("malformed", "invalid").inc()
         self._outbox.push(frames.reply_error(None, Rejection("invalid", why)))
         if self._malformed >= MALFORMED_IN_A_ROW:
             self.stop(MALFORMED)
@@ -176,7 +176,7 @@ class Session:
             self._refuse(request, Rejection("unauthorized", "this socket is another user's"))
             self.stop(NOT_AUTHENTICATED)
         else:
-            self._outbox.push(frames.reply_ok(request.id))
+            self._accept(request)
             if self._conversation is None:
                 self._welcome(known)
             else:
@@ -194,14 +194,17 @@ class Session:
         expires_at = identity.expires_at
         self._life.reschedule(None if expires_at is None else self._loop.time() + expires_at - time.time())
 
+    def _accept(self, request: Request) -> None:
+        metrics.REQUESTS.labels(request.type, "ok").inc()
+        self._outbox.push(frames.reply_ok(request.id))
+
     def _refuse(self, request: Request, refusal: Rejection) -> None:
-        metrics.REQUESTS.labels("none", refusal.code).inc()
+        kind = request.type if request.type in TYPES else "unknown"  # a client must not make labels
+        metrics.REQUESTS.labels(kind, refusal.code).inc()
         self._outbox.push(frames.reply_error(request.id, refusal))
 
     async def _close(self, code: int) -> None:
         metrics.CLOSES.labels(str(code)).inc()
-        if code == TOO_SLOW:
-            self._outbox.discard()  # done already; what waits is what the reader could not take
         self._outbox.finish()
         try:
             # It waits for the client's CLOSE, at most CLOSE_S (`timeout` of the response).

@@ -22,6 +22,7 @@ class Sessions:
         self._open: set[Session] = set()
         self._due: deque[tuple[float, Session]] = deque()
         self._loop = asyncio.get_running_loop()
+        self._spread_ms: int | None = None  # set when a drain has begun
         self._gone = asyncio.Event()
 
     def __len__(self) -> int:
@@ -32,6 +33,8 @@ class Sessions:
         self._open.add(session)
         self._due.append((self._loop.time() + HEARTBEAT_MS / 1000, session))
         metrics.SOCKETS.set(len(self._open))
+        if self._spread_ms is not None:
+            self._loop.call_soon(session.bye, random.randrange(self._spread_ms))  # its handshake had begun before
 
     def remove(self, session: Session) -> None:
         """A socket has ended."""
@@ -52,21 +55,21 @@ class Sessions:
                 return False
             _, session = self._due.popleft()
             if session in self._open:
-                session.beat()
+                session.beat(now)
                 self._due.append((now + HEARTBEAT_MS / 1000, session))
         return True
 
     async def drain(self, timeout_s: float) -> None:
         """Say bye to all and wait until they are gone; who is left after `timeout_s` is cut off."""
-        self._gone = asyncio.Event()
-        spread_ms = min(max(SHORTEST_SPREAD_MS, len(self._open) * SPREAD_PER_SOCKET_MS), LONGEST_SPREAD_MS)
+        self._spread_ms = min(max(SHORTEST_SPREAD_MS, len(self._open) * SPREAD_PER_SOCKET_MS), LONGEST_SPREAD_MS)
         for number, session in enumerate(list(self._open), 1):
-            session.bye(random.randrange(spread_ms))
+            session.bye(random.randrange(self._spread_ms))
             if number % SLICE == 0:
                 await asyncio.sleep(0)
         try:
             async with asyncio.timeout(timeout_s):
                 while self._open:
+                    self._gone.clear()
                     await self._gone.wait()
         except TimeoutError:
             for session in list(self._open):

@@ -16,7 +16,7 @@ from app.reads import Answer
 from app.telemetry import logger
 from web import metrics
 from web.frames import text_frame
-from web.hub import LiveEvent
+from web.hub import LiveEvent, leaving_user
 from web.outbox import Outbox
 from web.reads_client import UnavailableError
 
@@ -37,6 +37,7 @@ class BrokenRunError(Exception):
 class _Span(msgspec.Struct, rename={"since": "from"}):
     """The seqs that a replayed frame stands for: an event's own, or those withheld."""
 
+    kind: str = ""
     seq: int = 0
     since: int = 0
     through: int = 0
@@ -63,6 +64,7 @@ class Subscription:
         self._pages = pages
         self._on_end = on_end
         self._cursor = 0  # the last seq that was written
+        self._head = 0  # what the owner said when it let this user in: membership may end only after it
         self._live = False
         self._ended = False
         self._buffer: deque[LiveEvent] = deque()
@@ -72,6 +74,7 @@ class Subscription:
     def begin(self, answer: Answer) -> None:
         """Follow up the reply that was just written: the events from `answer.start` on, then live ones."""
         self._cursor = min(answer.start, answer.seq + 1) - 1
+        self._head = answer.seq
         self._start_replay(answer, answer.seq)
 
     def on_live(self, event: LiveEvent) -> None:
@@ -81,7 +84,7 @@ class Subscription:
         if not self._live:
             self._keep(event)
         elif event.seq == self._cursor + 1:
-            self._deliver(event)
+            self._deliver(event, live=True)
         elif event.seq > self._cursor:
             metrics.GAPS.inc()
             self._live = False
@@ -109,8 +112,8 @@ class Subscription:
     def _drop_oldest(self) -> None:
         self._buffered_bytes -= len(self._buffer.popleft().frame)
 
-    def _deliver(self, event: LiveEvent) -> None:
-        self._outbox.push(event.frame, live=True)
+    def _deliver(self, event: LiveEvent, *, live: bool) -> None:
+        self._outbox.push(event.frame, live=live)
         self._cursor = event.seq
         metrics.FRAMES.inc()
         if event.leaving == self._user:
@@ -140,7 +143,7 @@ class Subscription:
                 await self._write(page)
         while not self._ended:
             if self._cursor >= head:
-                gap = self._join()
+                gap = await self._write_buffer()
                 if gap is None:
                     return
                 head = gap
@@ -150,9 +153,10 @@ class Subscription:
                     # Membership was lost before the replay got there: what lies between can be read no more.
                     self._finish(page.refusal.code)
                     return
-                if page.through <= self._cursor:
-                    raise BrokenRunError(f"no event after {self._cursor}")
+                before = self._cursor
                 await self._write(page)
+                if self._cursor == before and not self._ended:
+                    raise BrokenRunError(f"no event after {before}")
 
     async def _write(self, page: Answer) -> None:
         """Write a page's frames at the reader's pace."""
@@ -166,15 +170,25 @@ class Subscription:
                 return
             self._outbox.push(text_frame(bytes(raw)))
             self._cursor = last
+            if last > self._head and leaving_user(span.kind, raw) == self._user:
+                self._finish(None)
+                return
 
-    def _join(self) -> int | None:
-        """Go live if the buffer continues the run; else the last seq that must be fetched first."""
-        while self._buffer and self._buffer[0].seq <= self._cursor:
-            self._drop_oldest()
-        if self._buffer and self._buffer[0].seq > self._cursor + 1:
-            return self._buffer[0].seq - 1
-        self._live = True
-        buffered, self._buffer, self._buffered_bytes = self._buffer, deque(), 0
-        for event in buffered:
-            self.on_live(event)
+    async def _write_buffer(self) -> int | None:
+        """Write what was buffered, at the reader's pace too, and go live when nothing is left of it.
+
+        If the buffer does not continue the run: the last seq that must be fetched first.
+        """
+        while not self._ended:
+            while self._buffer and self._buffer[0].seq <= self._cursor:
+                self._drop_oldest()
+            if not self._buffer:
+                self._live = True
+                return None
+            if self._buffer[0].seq > self._cursor + 1:
+                return self._buffer[0].seq - 1
+            event = self._buffer[0]
+            await self._outbox.drained()  # the buffer moves on meanwhile, but this event is the next one
+            if not self._ended:
+                self._deliver(event, live=False)
         return None

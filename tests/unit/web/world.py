@@ -1,0 +1,323 @@
+"""A gateway's parts around an in-memory log: real sockets, hub, commander and intake, no broker.
+
+`World` is the owner and the broker in one. Its log decides with the service's own domain; what it appends reaches
+the gateway when a test says so, or at once.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+from aiohttp import web
+
+from app.config import Settings
+from app.domain.commands import decode_command, split_array
+from app.domain.events import Event
+from app.domain.instants import to_text
+from app.domain.outcomes import Duplicate, Rejection
+from app.kafka import topics
+from app.kafka.partition import partition_for
+from app.log.records import NOWHERE, Claim, claim_headers, encode_claim, event_headers
+from app.reads import (
+    Answer,
+    AnyRead,
+    Outcome,
+    OwnerRecord,
+    ReadEvents,
+    ReadMessages,
+    ReadState,
+    ReadSubscription,
+    StateView,
+    encode_outcome,
+)
+from tests.support.fake_log import FakeGroup, FakeLog
+from web import http
+from web.auth import Authenticator
+from web.commander import Commander
+from web.conversation import Service
+from web.hub import Hub
+from web.intake import Intake
+from web.log_reader import Start
+from web.owners import Owners
+from web.reads_client import UnavailableError
+from web.session import Door
+from web.sessions import Sessions
+
+PARTITIONS = 4
+LOG_ID = "log-1"
+ORIGIN = "gateway-under-test"
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+@dataclass
+class Record:
+    """A record as a consumer gives it."""
+
+    at_topic: str
+    at_partition: int
+    at_offset: int
+    with_key: bytes | None
+    with_value: bytes | None
+    with_headers: list[tuple[str, bytes]] = field(default_factory=list)
+
+    def topic(self) -> str:
+        return self.at_topic
+
+    def partition(self) -> int:
+        return self.at_partition
+
+    def offset(self) -> int:
+        return self.at_offset
+
+    def key(self) -> bytes | None:
+        return self.with_key
+
+    def value(self) -> bytes | None:
+        return self.with_value
+
+    def headers(self) -> list[tuple[str, bytes | None]] | None:
+        return [(name, value) for name, value in self.with_headers]
+
+
+def event_record(event: Event, value: bytes, *, partition: int, offset: int, epoch: int, command_id: str) -> Record:
+    """The record of an event in the events topic."""
+    headers = event_headers(event, epoch=epoch, command_id=command_id, topic_id="t", place=NOWHERE)
+    return Record(topics.EVENTS, partition, offset, event.group.encode(), value, headers)
+
+
+def claim_record(partition: int, offset: int) -> Record:
+    """The record of a claim in the events topic."""
+    claim = Claim(log=LOG_ID, worker="w", at=to_text(0))
+    return Record(topics.EVENTS, partition, offset, None, encode_claim(claim), claim_headers())
+
+
+class World:
+    """The log, its one owner, and the gateway's parts that read and write it."""
+
+    def __init__(self) -> None:
+        self.log = FakeLog()
+        self.log.id = LOG_ID
+        self.ends = [1] * PARTITIONS  # offset 0 is the owner's claim
+        self.unread: list[Record] = []
+        self.auto_deliver = True
+        self.commands: list[Any] = []
+        self.held: list[Callable[[], None]] = []
+        self.hold_commands = False
+        self.refuse_commands: Exception | None = None
+        self.reads: list[AnyRead] = []
+        self.gate = asyncio.Event()  # reads wait while it is clear
+        self.gate.set()
+        self.owner_away = False
+        self.page = 500
+        self.hub = Hub()
+        self.failures: list[Exception] = []
+        self.commander = Commander(self, origin=ORIGIN, partitions=PARTITIONS, on_fatal=self.failures.append)
+        self.owners = Owners(PARTITIONS, LOG_ID)
+        self.intake = Intake(hub=self.hub, commander=self.commander, owners=self.owners)
+        known = {p: OwnerRecord(url="http://o", epoch=0, offset=1, worker="w", log=LOG_ID) for p in range(PARTITIONS)}
+        self.intake.begin(Start(known, {p: (1, 0) for p in range(PARTITIONS)}, dict.fromkeys(range(PARTITIONS), 1)))
+        self.service = Service(self.commander, self, self.hub, request_timeout_s=10)
+
+    # The broker and the owner, as the commander and the reads see them
+
+    def produce(self, topic: str, partition: int, *, key: bytes, value: bytes, report: Any) -> None:
+        """Take a record of commands."""
+        assert topic == topics.COMMANDS
+        assert partition == partition_for(key, PARTITIONS)
+        if self.refuse_commands is not None:
+            raise self.refuse_commands
+        for raw in split_array(value):
+            self.commands.append(decode_command(raw))
+            if self.hold_commands:
+                self.held.append(lambda command=self.commands[-1]: self.decide(command))  # type: ignore[misc]
+            else:
+                self.decide(self.commands[-1])
+        report(0, None)
+
+    def release(self) -> None:
+        """Decide the commands that were held."""
+        held, self.held = self.held, []
+        for decide in held:
+            decide()
+
+    def decide(self, command: Any) -> None:
+        """Decide one command and append what becomes of it."""
+        outcome = self.log.append(command)
+        match outcome:
+            case Event():
+                partition = partition_for(command.group.encode(), PARTITIONS)
+                value = self.log.group(command.group).frames[-1]
+                self.append(outcome, value, partition, command.id)
+            case Rejection():
+                self._reply(Outcome(command=command.id, refusal=outcome))
+            case Duplicate(seq, at_ms):
+                self._reply(Outcome(command=command.id, duplicate=True, seq=seq, at=to_text(at_ms)))
+            case _:
+                self._reply(Outcome(command=command.id, unchanged=True))
+
+    def append(self, event: Event, value: bytes, partition: int, command_id: str, epoch: int = 0) -> None:
+        """Put an event into the log."""
+        offset = self.ends[partition]
+        self.ends[partition] += 1
+        self._put(
+            event_record(event, value, partition=partition, offset=offset, epoch=epoch, command_id=command_id)
+        )
+
+    def deliver(self, count: int | None = None) -> None:
+        """Let the gateway read the next `count` records, all if None."""
+        count = len(self.unread) if count is None else count
+        records, self.unread = self.unread[:count], self.unread[count:]
+        self.intake.take(list(records))
+
+    def _reply(self, outcome: Outcome) -> None:
+        self._put(Record(topics.REPLIES, 0, 0, ORIGIN.encode(), encode_outcome(outcome)))
+
+    def _put(self, record: Record) -> None:
+        self.unread.append(record)
+        if self.auto_deliver:
+            asyncio.get_running_loop().call_soon(self.deliver)
+
+    async def ask(self, group: str, make: Callable[[int], AnyRead], deadline: float) -> Answer:
+        """Answer a read from the log as it is after the gate was passed."""
+        read = make(self.ends[partition_for(group.encode(), PARTITIONS)])
+        self.reads.append(read)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self.gate.wait()
+        except TimeoutError:
+            raise UnavailableError(group) from None
+        if self.owner_away:
+            raise UnavailableError(group)
+        return self.answer(read)
+
+    def answer(self, read: AnyRead) -> Answer:
+        """The owner's answer."""
+        offset = self.ends[partition_for(read.group.encode(), PARTITIONS)]
+        group = self.log.group(read.group)
+        seq = group.state.seq
+        if (refusal := self.log.may_read(read.group, read.user)) is not None:
+            return Answer(refusal=refusal, epoch=0, offset=offset, seq=seq)
+        about = {"epoch": 0, "offset": offset, "seq": seq}
+        match read:
+            case ReadSubscription():
+                start = self._start(group, read)
+                state = msgspec.convert(group.view(), StateView) if read.state else None
+                return Answer(**about, **self._page(group, read.user, start, seq), start=start, state=state)  # type: ignore[arg-type]
+            case ReadEvents():
+                return Answer(**about, **self._page(group, read.user, read.after + 1, min(read.through, seq)))  # type: ignore[arg-type]
+            case ReadState():
+                return Answer(**about, state=msgspec.convert(group.view(), StateView))  # type: ignore[arg-type]
+            case ReadMessages():
+                return Answer(**about, messages=[msgspec.Raw(b'{"seq":1}')], more=False)  # type: ignore[arg-type]
+
+    def _start(self, group: FakeGroup, read: ReadSubscription) -> int:
+        if read.last is not None:
+            return group.last(read.user, read.last)
+        return group.state.seq + 1 if read.after is None else read.after + 1
+
+    def _page(self, group: FakeGroup, user: str, start: int, through: int) -> dict[str, Any]:
+        through = min(through, start + self.page - 1)
+        frames = [msgspec.Raw(frame) for frame in group.run(user, start, through)]
+        return {"frames": frames, "through": max(through, start - 1)}
+
+
+class Client:
+    """One socket of a client, with the frames that it has got."""
+
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self.socket = socket
+        self.others: list[dict[str, Any]] = []
+        self._ids = itertools.count(1)
+
+    async def send(self, frame: Any) -> None:
+        """Send a frame: a text as it is, or a value as JSON."""
+        await self.socket.send_str(frame if isinstance(frame, str) else msgspec.json.encode(frame).decode())
+
+    async def next(self) -> dict[str, Any]:
+        """The next frame; fails if there is none in 5 s or the socket was closed."""
+        message = await self.socket.receive(timeout=5)
+        assert message.type is aiohttp.WSMsgType.TEXT, f"{message.type} {message.data} {self.socket.close_code}"
+        frame: dict[str, Any] = msgspec.json.decode(message.data)
+        return frame
+
+    async def start(self, kind: str, **fields: Any) -> int:
+        """Send a request; its id."""
+        number = next(self._ids)
+        await self.send({"type": kind, "id": number, **fields})
+        return number
+
+    async def reply(self, number: Any) -> dict[str, Any]:
+        """The reply to a request; other frames before it are put aside in `others`."""
+        while True:
+            frame = await self.next()
+            if frame["type"] == "reply" and frame["id"] == number:
+                return frame
+            self.others.append(frame)
+
+    async def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Send a request and wait for its reply."""
+        return await self.reply(await self.start(kind, **fields))
+
+    async def seqs(self, count: int) -> list[int]:
+        """The seqs of the next `count` frames, which must be events."""
+        frames = [await self.next() for _ in range(count)]
+        assert all(frame["type"] == "event" for frame in frames), frames
+        return [frame["seq"] for frame in frames]
+
+    async def closed(self) -> int | None:
+        """The code that the server closes with; frames before it are put aside."""
+        while True:
+            message = await self.socket.receive(timeout=8)
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                return self.socket.close_code
+            self.others.append(msgspec.json.decode(message.data))
+
+
+class Gateway:
+    """The HTTP application of a world, on a free port."""
+
+    def __init__(self, world: World, settings: Settings, url: str, session: aiohttp.ClientSession) -> None:
+        self.world = world
+        self.settings = settings
+        self.url = url
+        self.http = session
+        self.sessions = Sessions()
+        self.waiting: list[str] = []
+
+    async def connect(self, query: str = "?user=alice", token: str | None = None, **options: Any) -> Client:
+        """A socket; without hello having been read."""
+        headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+        return Client(await self.http.ws_connect(f"{self.url}/v1/ws{query}", headers=headers, **options))
+
+    async def client(self, user: str = "alice") -> Client:
+        """A socket of `user`, its hello read."""
+        client = await self.connect(f"?user={user}")
+        assert (await client.next())["type"] == "hello"
+        return client
+
+
+@asynccontextmanager
+async def running(world: World, **settings: Any) -> AsyncIterator[Gateway]:
+    """A gateway serving `world`, in development mode unless `settings` say otherwise."""
+    chosen = Settings(**{"auth": "dev", "jwt_secret": SECRET, **settings})
+    async with aiohttp.ClientSession() as session:
+        gateway = Gateway(world, chosen, "", session)
+        door = Door(world.service, Authenticator(chosen), LOG_ID)
+        app = http.application(
+            chosen, door, gateway.sessions, waits_for=lambda: gateway.waiting, opened=lambda: not gateway.waiting
+        )
+        runner = web.AppRunner(app, shutdown_timeout=0.2)
+        await runner.setup()
+        listener = http.listening_socket("127.0.0.1", 0)
+        await web.SockSite(runner, listener).start()
+        gateway.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        try:
+            yield gateway
+        finally:
+            await gateway.sessions.drain(0.5)
+            await runner.cleanup()
