@@ -55,6 +55,7 @@ class EventLog:
             _, mark = self._marks.popleft()
             if not mark.done():
                 mark.set_exception(why)
+                mark.exception()  # a flush that fails earlier never asks
 
     def append(self, key: bytes, value: bytes, headers: Headers, delivered: Delivered) -> None:
         """Append an event; `delivered` is called when it is on disk and no newer owner stands before it.
