@@ -45,6 +45,7 @@ async function signIn(identity) {
     return; // refused for good, or given up: `onStatus` was told
   }
   session = beginning;
+  byId("token").value = "";
   if (groupIn(location.hash)) session.open(groupIn(location.hash));
   draw();
   focusFirst();
@@ -186,7 +187,7 @@ function drawPeople() {
 
 function drawTitle() {
   const unread = [...session.conversations.values()].reduce((sum, each) => sum + each.unread, 0);
-  document.title = `${unread ? `(${unread}) ` : ""}${shown ? `${shown.name} – ` : ""}Auerbach`;
+  document.title = `${unread ? `(${unread}) ` : ""}${shown ? `${shown.name} · ` : ""}Auerbach`;
 }
 
 /** Where one would go on: the message, but where a keyboard would unfold over the log for it. */

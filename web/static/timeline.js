@@ -167,8 +167,9 @@ function unsentMessage({ by, text, unsent }, shape, act) {
 function bubble(by, { own, together }, attributes, ...content) {
   const name = by ?? "administration";
   const author = h("p", { class: own || together ? "by spoken" : "by" }, own ? "You" : nameOf(name));
+  const line = h("div", { class: "line" }, ...content);
   const classes = ["message", own && "own", together && "together"].filter(Boolean).join(" ");
-  return h("li", { class: classes, ...attributes }, ...(own ? [] : [mark(name)]), h("div", { class: "bubble" }, author, ...content));
+  return h("li", { class: classes, ...attributes }, ...(own ? [] : [mark(name)]), h("div", { class: "bubble" }, author, line));
 }
 
 const textOf = (text) => h("p", { class: "text", dir: "auto" }, text);

@@ -1,0 +1,181 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { ChatError } from "../../../clients/js/auerbach.js";
+import { Session } from "../../../web/static/session.js";
+import { Store } from "../../../web/static/store.js";
+import { HELLO, settled } from "./fake_socket.mjs";
+
+/** The browser's Storage. */
+class Storage {
+  #held = new Map();
+  getItem(key) {
+    return this.#held.get(key) ?? null;
+  }
+  setItem(key, value) {
+    this.#held.set(key, String(value));
+  }
+  removeItem(key) {
+    this.#held.delete(key);
+  }
+}
+
+/** A client whose answers the test gives: by type, and for each send by hand. */
+class FakeClient {
+  sends = [];
+  asked = [];
+  followed = new Map();
+  answers = {};
+  connect() {
+    return Promise.resolve(HELLO);
+  }
+  close() {}
+  async request(type, fields) {
+    this.asked.push([type, fields]);
+    if (this.answers[type] instanceof Error) throw this.answers[type];
+    return this.answers[type] ?? {};
+  }
+  send(group, text, { client_msg_id }) {
+    return new Promise((resolve, reject) => this.sends.push({ group, text, id: client_msg_id, resolve, reject }));
+  }
+  subscribe(group, start, on) {
+    this.followed.set(group, on);
+    return { close: () => this.followed.delete(group) };
+  }
+}
+
+async function begun(store = new Store(new Storage(), new Storage())) {
+  const client = new FakeClient();
+  let made = 0;
+  const session = new Session({ client, newId: () => `id-${++made}`, store, onChange() {} });
+  await session.begin();
+  return { client, session, store };
+}
+
+const STATE = { name: "G", first: 1, seq: 3, members: [{ user: "alice", role: "owner" }] };
+
+test("a group that was opened is followed again at the next start, under its name", async () => {
+  const first = await begun();
+  first.session.open("g");
+  first.client.followed.get("g").onState(STATE);
+
+  const { client, session } = await begun(first.store);
+
+  assert.deepEqual([...client.followed.keys()], ["g"]);
+  assert.equal(session.conversations.get("g").name, "G");
+});
+
+test("a group whose door stayed shut is not remembered", async () => {
+  const { client, session, store } = await begun();
+  session.open("g");
+
+  client.followed.get("g").onEnd(new ChatError("not_a_member", "no"));
+
+  assert.equal(session.conversations.get("g").phase, "closed");
+  assert.deepEqual(store.groups("alice"), []);
+});
+
+test("what failed is sent again as the same message", async () => {
+  const { client, session } = await begun();
+  const conversation = session.open("g");
+  session.send(conversation, "hello");
+  client.sends[0].reject(new ChatError("timeout", "?", { temporary: true }));
+  await settled();
+  const [unsent] = conversation.unsent;
+  assert.equal(unsent.problem.code, "timeout");
+
+  session.retry(conversation, unsent);
+
+  assert.equal(unsent.problem, null);
+  assert.deepEqual(client.sends.map(({ text, id }) => [text, id]), [["hello", "id-1"], ["hello", "id-1"]]);
+});
+
+test("what had no outcome when the page was left is sent again as the same message", async () => {
+  const first = await begun();
+  const conversation = first.session.open("g");
+  first.client.followed.get("g").onState(STATE);
+  first.session.send(conversation, "one");
+  first.session.send(conversation, "two");
+  first.client.sends[0].resolve({ seq: 4 });
+  await settled();
+
+  const { client, session } = await begun(first.store);
+
+  assert.deepEqual(client.sends.map(({ text, id }) => [text, id]), [["two", "id-2"]]);
+  assert.deepEqual(session.conversations.get("g").unsent.map(({ text }) => text), ["two"]);
+});
+
+test("what was discarded is not sent again", async () => {
+  const first = await begun();
+  const conversation = first.session.open("g");
+  first.client.followed.get("g").onState(STATE);
+  first.session.send(conversation, "one");
+  first.client.sends[0].reject(new ChatError("too_large", "no"));
+  await settled();
+  first.session.discard(conversation, conversation.unsent[0]);
+
+  const { client } = await begun(first.store);
+
+  assert.deepEqual(client.sends, []);
+});
+
+test("to be a member already is as good as to join", async () => {
+  const { client, session } = await begun();
+  client.answers.join = new ChatError("already_a_member", "no");
+
+  const conversation = await session.join("g");
+
+  assert.equal(conversation.id, "g");
+  assert.ok(client.followed.has("g"));
+});
+
+test("joining again follows a group anew that had been closed", async () => {
+  const { client, session } = await begun();
+  const conversation = session.open("g");
+  const { onState, onEnd } = client.followed.get("g");
+  onState(STATE);
+  onEnd({ kind: "member.removed" });
+  client.followed.clear();
+
+  await session.join("g");
+
+  assert.equal(conversation.phase, "opening");
+  assert.ok(client.followed.has("g"));
+});
+
+test("a page of history that crosses a reset is not shown", async () => {
+  const { client, session } = await begun();
+  const conversation = session.open("g");
+  client.followed.get("g").onState({ ...STATE, seq: 9 });
+  client.answers.history = { messages: [{ seq: 8, at: "", by: "bob", text: "old" }], more: true };
+
+  const loading = session.loadEarlier(conversation);
+  conversation.reset();
+  await loading;
+
+  assert.deepEqual(conversation.items, []);
+});
+
+test("a group is left and forgotten only when the server has agreed", async () => {
+  const { client, session, store } = await begun();
+  session.open("g");
+  client.followed.get("g").onState(STATE);
+  client.answers.leave = new ChatError("last_owner", "no");
+  await assert.rejects(session.leave("g"), { code: "last_owner" });
+  assert.ok(session.conversations.has("g"));
+
+  client.answers.leave = {};
+  await session.leave("g");
+
+  assert.ok(!session.conversations.has("g"));
+  assert.deepEqual(store.groups("alice"), []);
+});
+
+test("without a working storage the page works, and forgets", async () => {
+  const broken = new Proxy({}, { get: () => () => { throw new Error("off"); } });
+  const { session } = await begun(new Store(broken, broken));
+
+  session.open("g");
+
+  assert.ok(session.conversations.has("g"));
+});
