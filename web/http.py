@@ -116,6 +116,8 @@ def _file(request: web.Request, path: Path) -> web.StreamResponse:
     # 'self' does not cover WebSockets in every browser (CSP 3 says it does), so the origin is named.
     host = "".join(c for c in request.host if c.isalnum() or c in ".:[]-")
     headers = {name: value.format(host=host) for name, value in _HEADERS.items()}
+    if path.suffix == ".js":
+        headers["Content-Type"] = "text/javascript; charset=utf-8"  # RFC 9239; Python's table has an older name
     return web.FileResponse(path, headers={**headers, "Cache-Control": "no-cache"})
 
 

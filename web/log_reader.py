@@ -1,9 +1,11 @@
 """The one consumer of a gateway: a thread that reads the log and hands batches to the loop (design §5)."""
 
 import asyncio
+import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -19,6 +21,7 @@ from web.owners import parse_owner, supersedes
 BATCH = 500
 # Batches on their way to the loop: beyond it the thread waits, and librdkafka's own bounds stop the fetching.
 BATCHES_AHEAD = 4
+OPEN_S = 60.0
 
 _log = logger("web")
 
@@ -26,9 +29,6 @@ _log = logger("web")
 _FATAL = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - its public name
     KafkaError.OFFSET_OUT_OF_RANGE,
-    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
-    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
-    KafkaError.TOPIC_AUTHORIZATION_FAILED,
 }
 
 
@@ -93,7 +93,7 @@ class LogReader:
     def _run(self) -> None:
         consumer = Consumer(kafka.settings(self._bootstrap))
         try:
-            start = self._open(consumer)
+            start = self._open_patiently(consumer)
             self._on_loop(self._receiver.begin, start)
             while not self._closing.is_set():
                 self._read_once(consumer)
@@ -104,6 +104,17 @@ class LogReader:
             self._on_loop(self._on_fatal, failed)
         finally:
             consumer.close()
+
+    def _open_patiently(self, consumer: Consumer) -> Start:
+        """Open when the broker answers: partitions that were just made, or whose broker restarts, have no leader yet."""
+        until = monotonic() + OPEN_S
+        while True:
+            try:
+                return self._open(consumer)
+            except kafka.ReadError as failed:
+                if monotonic() > until or self._closing.wait(random.uniform(0.2, 0.5)):
+                    raise
+                _log.warning("the log cannot be opened yet", why=str(failed))
 
     def _open(self, consumer: Consumer) -> Start:
         partitions = range(self._layout.partitions)

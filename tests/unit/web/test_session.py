@@ -331,9 +331,7 @@ async def test_a_batch_answers_each_group_for_itself(gateway: Gateway) -> None:
     assert await client.seqs(1) == [1]
 
 
-async def test_a_socket_follows_at_most_its_limit_of_groups(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_socket_follows_at_most_its_limit_of_groups(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(frames, "GROUPS", 1)
     client = await gateway.client()
     await create(client, "a")

@@ -5,7 +5,6 @@ the gateway when a test says so, or at once.
 """
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,6 +34,7 @@ from app.reads import (
     StateView,
     encode_outcome,
 )
+from tests.contract.client import Client
 from tests.support.fake_log import FakeGroup, FakeLog
 from web import http
 from web.auth import Authenticator
@@ -120,7 +120,7 @@ class World:
         self.owners = Owners(PARTITIONS, LOG_ID)
         self.intake = Intake(hub=self.hub, commander=self.commander, owners=self.owners)
         known = {p: OwnerRecord(url="http://o", epoch=0, offset=1, worker="w", log=LOG_ID) for p in range(PARTITIONS)}
-        self.intake.begin(Start(known, {p: (1, 0) for p in range(PARTITIONS)}, dict.fromkeys(range(PARTITIONS), 1)))
+        self.intake.begin(Start(known, dict.fromkeys(range(PARTITIONS), (1, 0)), dict.fromkeys(range(PARTITIONS), 1)))
         self.service = Service(self.commander, self, self.hub, request_timeout_s=10)
 
     # The broker and the owner, as the commander and the reads see them
@@ -164,9 +164,7 @@ class World:
         """Put an event into the log."""
         offset = self.ends[partition]
         self.ends[partition] += 1
-        self._put(
-            event_record(event, value, partition=partition, offset=offset, epoch=epoch, command_id=command_id)
-        )
+        self._put(event_record(event, value, partition=partition, offset=offset, epoch=epoch, command_id=command_id))
 
     def deliver(self, count: int | None = None) -> None:
         """Let the gateway read the next `count` records, all if None."""
@@ -224,58 +222,6 @@ class World:
         through = min(through, start + self.page - 1)
         frames = [msgspec.Raw(frame) for frame in group.run(user, start, through)]
         return {"frames": frames, "through": max(through, start - 1)}
-
-
-class Client:
-    """One socket of a client, with the frames that it has got."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self.socket = socket
-        self.others: list[dict[str, Any]] = []
-        self._ids = itertools.count(1)
-
-    async def send(self, frame: Any) -> None:
-        """Send a frame: a text as it is, or a value as JSON."""
-        await self.socket.send_str(frame if isinstance(frame, str) else msgspec.json.encode(frame).decode())
-
-    async def next(self) -> dict[str, Any]:
-        """The next frame; fails if there is none in 5 s or the socket was closed."""
-        message = await self.socket.receive(timeout=5)
-        assert message.type is aiohttp.WSMsgType.TEXT, f"{message.type} {message.data} {self.socket.close_code}"
-        frame: dict[str, Any] = msgspec.json.decode(message.data)
-        return frame
-
-    async def start(self, kind: str, **fields: Any) -> int:
-        """Send a request; its id."""
-        number = next(self._ids)
-        await self.send({"type": kind, "id": number, **fields})
-        return number
-
-    async def reply(self, number: Any) -> dict[str, Any]:
-        """The reply to a request; other frames before it are put aside in `others`."""
-        while True:
-            frame = await self.next()
-            if frame["type"] == "reply" and frame["id"] == number:
-                return frame
-            self.others.append(frame)
-
-    async def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """Send a request and wait for its reply."""
-        return await self.reply(await self.start(kind, **fields))
-
-    async def seqs(self, count: int) -> list[int]:
-        """The seqs of the next `count` frames, which must be events."""
-        frames = [await self.next() for _ in range(count)]
-        assert all(frame["type"] == "event" for frame in frames), frames
-        return [frame["seq"] for frame in frames]
-
-    async def closed(self) -> int | None:
-        """The code that the server closes with; frames before it are put aside."""
-        while True:
-            message = await self.socket.receive(timeout=8)
-            if message.type is not aiohttp.WSMsgType.TEXT:
-                return self.socket.close_code
-            self.others.append(msgspec.json.decode(message.data))
 
 
 class Gateway:

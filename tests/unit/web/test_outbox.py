@@ -1,0 +1,195 @@
+"""The traps of writing to a transport oneself (design §5)."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import uvloop
+
+from web.outbox import LIVE_LIMIT_BYTES, WINDOW_BYTES, Outbox
+
+
+class FakeTransport:
+    """A transport whose reader takes bytes when told to, like a socket with a full kernel buffer."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+        self.buffered = 0
+        self.high = 0
+        self.closing = False
+        self.raises = False
+        self._room = asyncio.Event()
+        self._room.set()
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        self.high = high
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def write(self, data: bytes) -> None:
+        if self.raises:
+            raise RuntimeError("unable to perform operation on <TCPTransport closed=True>; the handler is closed")
+        self.writes.append(data)
+        self.buffered += len(data)
+        if self.buffered > self.high:
+            self._room.clear()
+
+    def take_all(self) -> None:
+        """The reader reads everything."""
+        self.buffered = 0
+        self._room.set()
+
+    async def drain(self) -> None:
+        await self._room.wait()
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.transport = FakeTransport()
+        self.closed = False
+        self.slow = 0
+        self.outbox = Outbox(
+            self.transport,  # type: ignore[arg-type]
+            drain=self.transport.drain,
+            is_closed=lambda: self.closed,
+            on_slow=self._on_slow,
+        )
+
+    def _on_slow(self) -> None:
+        self.slow += 1
+
+
+async def turns() -> None:
+    """Let everything that is due run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_frames_of_one_tick_leave_as_one_write() -> None:
+    rig = Rig()
+    for frame in (b"a", b"b", b"c"):
+        rig.outbox.push(frame)
+    assert rig.transport.writes == []
+    await turns()
+    assert rig.transport.writes == [b"abc"]
+
+
+async def test_nothing_is_written_after_our_own_close() -> None:
+    rig = Rig()
+    rig.outbox.push(b"a")
+    rig.closed = True
+    await turns()
+    rig.outbox.push(b"b")
+    await turns()
+    assert rig.transport.writes == []
+
+
+async def test_a_transport_that_raises_ends_the_outbox_and_nothing_else() -> None:
+    rig = Rig()
+    rig.transport.raises = True
+    rig.outbox.push(b"a")
+    await turns()
+    rig.transport.raises = False
+    rig.outbox.push(b"b")
+    await turns()
+    assert rig.transport.writes == []
+    await asyncio.wait_for(rig.outbox.drained(), 1)
+
+
+async def test_frames_wait_here_while_the_transport_is_full_and_keep_their_order() -> None:
+    rig = Rig()
+    frames = [bytes([65 + i]) * 20_000 for i in range(20)]
+    for frame in frames:
+        rig.outbox.push(frame)
+    await turns()
+    assert WINDOW_BYTES <= rig.transport.buffered < WINDOW_BYTES + 20_000
+    for _ in range(10):
+        rig.transport.take_all()
+        await turns()
+    assert b"".join(rig.transport.writes) == b"".join(frames)
+
+
+async def test_more_than_the_limit_of_live_frames_is_too_slow_once() -> None:
+    rig = Rig()
+    for _ in range(LIVE_LIMIT_BYTES // 1000 + 200):
+        rig.outbox.push(b"x" * 1000, live=True)
+        await asyncio.sleep(0)
+    assert rig.slow == 1
+    assert rig.outbox.backlog == 0
+
+
+async def test_frames_that_are_not_live_do_not_count() -> None:
+    rig = Rig()
+    for _ in range(3):
+        rig.outbox.push(b"x" * LIVE_LIMIT_BYTES)
+    rig.outbox.push(b"x" * (LIVE_LIMIT_BYTES - 1), live=True)
+    await turns()
+    assert rig.slow == 0
+
+
+async def test_who_waits_for_room_is_woken_when_the_reader_reads() -> None:
+    rig = Rig()
+    rig.outbox.push(b"x" * (3 * WINDOW_BYTES))
+    first, second = asyncio.create_task(rig.outbox.drained()), asyncio.create_task(rig.outbox.drained())
+    await turns()
+    assert not first.done()
+    first.cancel()  # must not cancel the other's wait
+    await turns()
+    rig.transport.take_all()
+    await asyncio.wait_for(second, 1)
+
+
+async def test_an_asker_is_not_held_up_by_live_frames() -> None:
+    rig = Rig()
+    for _ in range(60):
+        rig.outbox.push(b"x" * 10_000, live=True)
+    await turns()
+    await asyncio.wait_for(rig.outbox.answered(), 1)
+
+
+async def test_finish_hands_everything_over_before_a_close() -> None:
+    rig = Rig()
+    rig.transport.buffered = WINDOW_BYTES
+    rig.outbox.push(b"bye")
+    rig.outbox.finish()
+    rig.outbox.push(b"late")
+    await turns()
+    assert rig.transport.writes == [b"bye"]
+
+
+async def _to_a_closed_uvloop_transport(outbox_of: Callable[[Any, Callable[[], Awaitable[None]]], Outbox]) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    transport, _ = await loop.create_connection(asyncio.Protocol, "127.0.0.1", port)
+
+    async def drain() -> None:
+        return
+
+    outbox = outbox_of(transport, drain)
+    outbox.push(b"a")
+    transport.abort()
+    await turns()
+    outbox.push(b"b")
+    await turns()
+    assert outbox.backlog == 0
+    server.close()
+
+
+def test_a_closed_transport_of_uvloop_ends_the_outbox_quietly() -> None:
+    failures: list[Any] = []
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
+        await _to_a_closed_uvloop_transport(
+            lambda transport, drain: Outbox(transport, drain=drain, is_closed=lambda: False, on_slow=pytest.fail)
+        )
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(run())
+    assert failures == []

@@ -1,0 +1,153 @@
+"""From a client's text to a request, at the edges."""
+
+import json
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.commands import CreateGroup, MemberSpec, Send
+from app.domain.outcomes import Rejection
+from web.json_text import DEPTH, NotAnObjectError, read_object
+from web.requests import MalformedError, Request, Subscribe, SubscribeMany, parse, to_ask, to_command
+
+
+def command(request: Request) -> Any:
+    return to_command(request, command_id="gw-1", user="alice", origin="gw")
+
+
+def nested(levels: int) -> str:
+    return "[" * levels + "]" * levels
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), json_values, max_size=6))
+def test_any_object_is_read_as_it_was_written_unless_it_holds_nul(value: dict[str, Any]) -> None:
+    text = json.dumps(value)
+    read, bad = read_object(text)
+    if bad is None:
+        assert "\\u0000" not in text or "\\\\u0000" in text
+        assert read == value
+    else:
+        assert "\\u0000" in text
+        assert read[bad] is None
+
+
+@given(st.text())
+def test_no_text_whatever_raises_anything_else(text: str) -> None:
+    try:
+        parse(text)
+    except MalformedError:
+        pass
+
+
+@pytest.mark.parametrize("text", ["", "[]", "1", "null", '{"a":NaN}', '{"a":-Infinity}', "{}x", "{", '{"a":\x01}'])
+def test_what_is_no_object_is_told(text: str) -> None:
+    with pytest.raises(NotAnObjectError):
+        read_object(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ('{"a":"\\ud800"}', "a"),
+        ('{"a":{"b":["\\udc00"]}}', "a"),
+        ('{"a":1,"b":"\\u0000"}', "b"),
+        ('{"a":{"\\u0000":1}}', "a"),
+        ('{"a":1e400}', "a"),
+        ('{"a":[-1e400]}', "a"),
+        ('{"a":' + "9" * 5000 + "}", "a"),
+        ('{"a":' + nested(DEPTH) + "}", "a"),
+        ('{"b":"[[[[","a":{"x":' + nested(DEPTH) + '},"c":"]"}', "a"),
+        ('{"a":' + nested(30_000) + "}", "a"),
+    ],
+)
+def test_a_value_that_cannot_be_costs_only_its_field(text: str, field: str) -> None:
+    value, bad = read_object(text)
+    assert bad == field
+    assert value[field] is None
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a":"\\\\u0000"}', '{"a":' + nested(DEPTH - 1) + "}", '{"a":[' + ",".join(["[]"] * 200) + "]}"]
+)
+def test_what_only_looks_bad_is_good(text: str) -> None:
+    value, bad = read_object(text)
+    assert bad is None
+    assert value == json.loads(text)
+
+
+@pytest.mark.parametrize("text", ["[" * 100, '{"a":' + "[" * 100 + "}", '{"a":"' + "[" * 100])
+def test_what_is_deep_and_broken_is_no_object(text: str) -> None:
+    with pytest.raises(NotAnObjectError):
+        read_object(text)
+
+
+def test_a_deep_value_keeps_the_id_of_its_request() -> None:
+    request = parse('{"type":"send","id":7,"attributes":{"a":' + nested(70) + '},"text":"x"}')
+    assert request.id == 7
+    assert request.refusal is not None
+    assert request.refusal.field == "attributes"
+
+
+def test_a_bad_name_of_a_field_is_refused_in_characters_that_can_be_sent() -> None:
+    request = parse('{"type":"send","id":7,"a\\ud800b":1}')
+    assert request.refusal is not None
+    assert request.refusal.field == "a?b"
+
+
+def test_null_counts_as_absent() -> None:
+    sent = command(parse('{"type":"send","id":1,"group":"g","text":"x","client_msg_id":"c","mentions":null}'))
+    assert isinstance(sent, Send)
+    asked = to_ask(parse('{"type":"subscribe","id":1,"group":"g","after":null}'))
+    assert asked == Subscribe(group="g")
+
+
+def test_a_command_is_the_users_whatever_the_request_claims() -> None:
+    made = command(
+        parse('{"type":"create_group","id":1,"by":"eve","origin":"x","group":"g","name":"G","members":[{"user":"b"}]}')
+    )
+    assert made == CreateGroup(id="gw-1", by="alice", origin="gw", group="g", name="G", members=(MemberSpec("b"),))
+
+
+@pytest.mark.parametrize(("text_bytes", "code"), [(16_384, None), (16_385, "too_large")])
+def test_an_over_long_text_is_too_large(text_bytes: int, code: str | None) -> None:
+    request = Request(1, "send", {"group": "g", "text": "é" * (text_bytes // 2) + "a" * (text_bytes % 2)})
+    request.fields["client_msg_id"] = "c"
+    made = command(request)
+    assert (made.code if isinstance(made, Rejection) else None) == code
+
+
+def test_a_batch_keeps_each_entrys_own_fault() -> None:
+    asked = to_ask(parse('{"type":"subscribe","id":1,"groups":[{"group":"a","last":2},{"group":"b","after":-1}]}'))
+    assert isinstance(asked, SubscribeMany)
+    good, (group, refusal) = asked.items  # type: ignore[misc]
+    assert good == Subscribe(group="a", last=2, state=False)
+    assert (group, refusal.field) == ("b", "after")
+
+
+def test_a_batch_has_at_most_a_hundred_groups() -> None:
+    hundred = {"groups": [{"group": str(i)} for i in range(100)]}
+    assert isinstance(to_ask(Request(1, "subscribe", hundred)), SubscribeMany)
+    hundred["groups"].append({"group": "x"})
+    assert isinstance(to_ask(Request(1, "subscribe", hundred)), Rejection)
+
+
+@pytest.mark.parametrize("seq", [0, 2**53 - 1])
+def test_the_ends_of_a_seqs_range_are_taken(seq: int) -> None:
+    assert to_ask(Request(1, "subscribe", {"group": "g", "after": seq})) == Subscribe(group="g", after=seq)
+
+
+@pytest.mark.parametrize("seq", [-1, 2**53, 1.0, 1.5, True, "1", [], math.pi])
+def test_what_is_no_seq_is_invalid(seq: Any) -> None:
+    refused = to_ask(Request(1, "history", {"group": "g", "after": seq}))
+    assert isinstance(refused, Rejection)
+    assert (refused.code, refused.field) == ("invalid", "after")
