@@ -75,13 +75,15 @@ class Broker:
         self.data = data
         self.port = port if port is not None else free_ports(2)
         self.bootstrap = f"127.0.0.1:{self.port}"
+        self.env = clean_environment(DATA=str(data), KAFKA_PORT=str(self.port))
         self._command: Command | None = None
 
     def start(self) -> None:
         """Start it, or start it again after `kill`, and wait until it serves."""
         self.data.mkdir(parents=True, exist_ok=True)
-        env = clean_environment(DATA=str(self.data), KAFKA_PORT=str(self.port))
-        self._command = Command(self.data / "kafka.out", env, "up", "--only", "kafka")
+        output = self.data / "kafka.out"
+        output.unlink(missing_ok=True)
+        self._command = Command(output, self.env, "up", "--only", "kafka")
         self._command.wait_for("kafka: pid ")
         eventually(self._serves, within_s=START_S, what=f"{self.bootstrap} serves")
 
@@ -159,6 +161,12 @@ class Stack:
             up, self._up = self._up, None
             up.stop(signal.SIGTERM)
 
+    def interrupt(self) -> int:
+        """Ctrl-C, and the exit code of `up`."""
+        assert self._up is not None
+        up, self._up = self._up, None
+        return up.stop(signal.SIGINT)
+
     def start_one(self, name: str) -> None:
         """Start one process alone, as `up --only NAME`; it runs when this returns, ready or not."""
         if name in self._alone:
@@ -170,8 +178,12 @@ class Stack:
         self._alone[name] = command
 
     def pid(self, name: str) -> int:
-        """The pid of `kafka`, `processor-N` or `gateway-N`, as its pid file has it."""
+        """The pid of `kafka`, `processor-N`, `gateway-N` or `up`, as its pid file has it."""
         return int((self.data / "run" / f"{name}.pid").read_text())
+
+    def pid_of_command(self, name: str) -> int:
+        """The pid of the command that `start_one` started."""
+        return self._alone[name].process.pid
 
     def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> int:
         """Signal one process; its pid. After SIGKILL, under `up` that restarts, `wait_restarted` waits for the next."""

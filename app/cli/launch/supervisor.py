@@ -13,7 +13,7 @@ from app.cli.launch.parts import Part
 from app.cli.launch.preflight import check_disk
 from app.cli.launch.restarts import Restarts
 
-# How long processes of an `up` that was killed may take to end: they were told when it died.
+# How long processes of an earlier run may take to end: one that was started alone, and was just told to.
 LEAVING_S = 15
 BAD_SETTING = 2
 
