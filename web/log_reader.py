@@ -32,6 +32,10 @@ _FATAL = {
 }
 
 
+class OtherLogError(kafka.ReadError):
+    """The log ends before a place that was written down: it is not the one that place is in."""
+
+
 class RawRecord(Protocol):
     """A record as it was read; confluent_kafka's Message is one."""
 
@@ -106,11 +110,13 @@ class LogReader:
             consumer.close()
 
     def _open_patiently(self, consumer: Consumer) -> Start:
-        """Open when the broker answers: partitions that were just made, or whose broker restarts, have no leader yet."""
+        """Open when the broker answers: partitions just made, or whose broker starts again, have no leader yet."""
         until = monotonic() + OPEN_S
         while True:
             try:
                 return self._open(consumer)
+            except OtherLogError:
+                raise
             except kafka.ReadError as failed:
                 if monotonic() > until or self._closing.wait(random.uniform(0.2, 0.5)):
                     raise
@@ -135,9 +141,7 @@ class LogReader:
             owner = start.owners.get(p)
             offset, epoch = (owner.offset, owner.epoch) if owner is not None else (low, -1)
             if offset > end:
-                raise kafka.ReadError(
-                    f"{topics.EVENTS}/{p} ends at {end}, its owner record names {offset}: another log?"
-                )
+                raise OtherLogError(f"{topics.EVENTS}/{p} ends at {end}, its owner record names {offset}: another log?")
             start.events[p], start.ends[p] = (offset, epoch), end
             event_places.append(TopicPartition(topics.EVENTS, p, offset))
         consumer.assign([*replies, *owner_places, *event_places])

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from app.kafka.producer import QueueFullError
-from tests.unit.web.world import LOG_ID, SECRET, Client, Gateway, World, running
+from tests.contract.client import Client
+from tests.unit.web.world import LOG_ID, SECRET, Gateway, World, running
 from web import frames, outbox
 from web.session import SILENT_S
 
