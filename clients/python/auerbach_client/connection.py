@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import inspect
 import itertools
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
@@ -71,8 +72,9 @@ class Connection:
         """End the connection without a word, as a broken network does."""
         sock = self._ws.get_extra_info("socket")
         if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+            # A loop's own socket object may have no shutdown (uvloop); a copy of the descriptor is the same socket.
+            with contextlib.suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as same:
+                same.shutdown(socket.SHUT_RDWR)
 
 
 class Dialer:

@@ -6,6 +6,7 @@ import random
 
 import aiohttp
 import pytest
+import uvloop
 from auerbach_client import Backoff, Client, EndedError, backoff
 from auerbach_client.pace import Pace
 
@@ -145,6 +146,18 @@ async def test_several_gateways_are_taken_in_turn(client: MakeClient) -> None:
             await alice.ping()
 
     assert (first.connections, second.connections) == (1, 1)
+
+
+def test_a_connection_is_cut_on_uvloop_too() -> None:
+    async def run() -> int:
+        async with FakeGateway() as gateway:
+            async with Client(gateway.url, user="alice", reconnect=Backoff(0.001, 0.01)) as alice:
+                alice.interrupt()
+                await until(lambda: gateway.connections == 2)
+                await alice.ping()
+            return gateway.connections
+
+    assert uvloop.run(run()) == 2
 
 
 async def test_a_client_keeps_below_the_servers_rate() -> None:

@@ -1,0 +1,1 @@
+"""Runs against a running service: a demonstration that checks itself, and its data."""
