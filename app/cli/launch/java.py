@@ -59,6 +59,8 @@ async def find_jars(data: Path, say: Callable[[str], None]) -> Path:
         NotHereError: they are nowhere, and there is no Maven.
         LaunchError: Maven could not fetch them.
     """
+    if not POM.is_file():
+        raise NotHereError("no deploy/kafka/pom.xml (this is an installed package, not a checkout)")
     name = f"kafka-{kafka_version()}"
     for place in (data, CHECKOUT / ".local"):
         if (place / "lib" / name).is_dir():
