@@ -203,7 +203,10 @@ export class Client {
    * every changing request carries a `client_msg_id`. Rejects with a `ChatError`.
    */
   request(type: string, fields?: Record<string, unknown>, options?: { timeoutMs?: number }): Promise<Reply>;
-  /** Posts a message exactly once: repeated through reconnections and temporary errors until there is an outcome. */
+  /**
+   * Posts a message exactly once: repeated through reconnections and temporary errors until there is an outcome. Messages
+   * to a group are posted in the order sent, but for one that is refused for now: await the reply where order matters.
+   */
   send(group: string, text: string, options?: SendOptions): Promise<SendReply>;
   /** Follows a group until `close`, through reconnections. Replaces an earlier subscription to the group. */
   subscribe(group: string, start: Start, on: Handlers | ((event: GroupEvent) => void)): Subscription;

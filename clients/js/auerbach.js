@@ -439,8 +439,8 @@ export class Client {
     if (this.#runs.get(run.group) !== run) return;
     run.joining = false;
     if (!error.temporary) return this.#end(run, error);
-    if (error.code === "disconnected") return; // the next hello joins it again
     run.refusals += 1;
+    // After a loss of the connection the next hello joins it, and stops this timer.
     run.timer = setTimeout(() => {
       if (this.#link?.hello && !run.joining) this.#join(run);
     }, error.retryAfterMs ?? this.#jitter(run.refusals));

@@ -7,7 +7,7 @@ export const hashOf = (id) => `#group=${encodeURIComponent(id)}`;
 export const linkTo = (id) => `${location.origin}/${hashOf(id)}`;
 
 /** The id that an address or a link names, or null. */
-export function groupIn(text) {
+export function groupOf(text) {
   const [, hash] = text.split("#group=", 2);
   if (!hash) return null;
   try {
@@ -18,4 +18,4 @@ export function groupIn(text) {
 }
 
 /** Whom the address signs in, in development mode: `/?user=alice`. */
-export const userIn = (search) => new URLSearchParams(search).get("user");
+export const userOf = (search) => new URLSearchParams(search).get("user");

@@ -1,9 +1,10 @@
 /** The chat page: signs in, and brings what a session holds onto the page. */
 
-import { groupIn, hashOf, userIn } from "./address.js";
+import { groupOf, hashOf, userOf } from "./address.js";
 import { Client, newId } from "./auerbach.js";
 import { showConnection } from "./connection.js";
-import { byId, h, mark, reconcile } from "./dom.js";
+import { byId, mark } from "./dom.js";
+import { showGroups } from "./groups.js";
 import { People } from "./people.js";
 import { Session } from "./session.js";
 import { Store } from "./store.js";
@@ -46,7 +47,7 @@ async function signIn(identity) {
   }
   session = beginning;
   byId("token").value = "";
-  if (groupIn(location.hash)) session.open(groupIn(location.hash));
+  if (groupOf(location.hash)) session.open(groupOf(location.hash));
   draw();
   focusFirst();
 }
@@ -88,7 +89,7 @@ async function start() {
   const names = await takesNames();
   byId("by-name").hidden = byId("token-title").hidden = names === false;
   byId("token-details").open = names === false;
-  const user = userIn(location.search);
+  const user = userOf(location.search);
   const identity = user ? { user } : store.identity;
   if (identity && !(identity.user && names === false)) signIn(identity);
   else focusFirst();
@@ -120,8 +121,8 @@ function draw() {
     byId("me").textContent = session.me;
     byId("me-mark").replaceChildren(mark(session.me));
   }
-  drawConversation(session.conversations.get(groupIn(location.hash)) ?? null);
-  drawGroups();
+  drawConversation(session.conversations.get(groupOf(location.hash)) ?? null);
+  showGroups([...session.conversations.values()], shown);
   drawPeople();
   drawTitle();
 }
@@ -153,28 +154,6 @@ function swapDraft(conversation) {
   if (shown) shown.draft = field.value;
   field.value = conversation?.draft ?? "";
   byId("text-problem").textContent = byId("outside-problem").textContent = "";
-}
-
-function drawGroups() {
-  const rows = [...session.conversations.values()].map((conversation) => {
-    const { id, name, unread } = conversation;
-    const current = conversation === shown ? "page" : null;
-    const last = previewOf(conversation);
-    const make = () => {
-      const about = h("span", { class: "about" }, h("bdi", { class: "name" }, name), h("span", { class: "last", dir: "auto" }, last));
-      const count = h("span", { class: "unread" }, String(unread), h("span", { class: "spoken" }, " unread"));
-      return h("li", {}, h("a", { href: hashOf(id), "aria-current": current }, mark(name), about, ...(unread ? [count] : [])));
-    };
-    return { key: id, version: JSON.stringify([name, unread, last, current]), make };
-  });
-  reconcile(byId("group-list"), rows);
-  byId("no-groups").hidden = rows.length > 0;
-}
-
-function previewOf({ phase, items }) {
-  if (phase === "closed") return "Not a member";
-  const last = items.findLast((item) => item.kind === "message" && item.text !== null);
-  return last ? `${last.by ?? "administration"}: ${last.text.slice(0, 100)}` : "";
 }
 
 function drawPeople() {
@@ -272,7 +251,7 @@ function listen() {
   });
   onSubmit("join-form", "join-problem", async () => {
     const typed = byId("join-id").value.trim();
-    const { id } = await session.join(groupIn(typed) ?? typed);
+    const { id } = await session.join(groupOf(typed) ?? typed);
     goTo(id);
   });
   byId("outside-join").addEventListener("click", (event) => {
@@ -286,7 +265,7 @@ function listen() {
   byId("people-close").addEventListener("click", () => showPeople(false));
   addEventListener("hashchange", () => {
     if (session === null) return;
-    if (groupIn(location.hash)) session.open(groupIn(location.hash));
+    if (groupOf(location.hash)) session.open(groupOf(location.hash));
     draw();
     focusFirst();
   });

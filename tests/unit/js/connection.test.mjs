@@ -137,9 +137,9 @@ test("far over the rate limit, the next try is a late one", (t) => {
 test("a silent server is asked, and without an answer the socket is left", (t) => {
   const { Socket, tick } = online(t);
 
-  tick(30_000);
+  tick(44_000);
   assert.deepEqual(Socket.last.sent.map((frame) => frame.type), ["ping"]);
-  tick(21_000);
+  tick(7000);
 
   assert.ok(Socket.all[0].closedWith);
   assert.equal(Socket.all.length, 2);
@@ -166,6 +166,44 @@ test("a handshake that never ends is given up", (t) => {
   tick(21_000);
 
   assert.equal(Socket.all.length, 2);
+});
+
+test("what a socket says that was left is not heard", (t) => {
+  const { client, Socket, tick } = online(t);
+  const heard = [];
+  client.subscribe("g", {}, (e) => heard.push(e.seq));
+  Socket.last.reply("subscribe", { group: "g", seq: 0, from: 1, recovered: true });
+  tick(51_000);
+  const [left, kept, ...more] = Socket.all;
+  assert.deepEqual(more, []);
+  kept.accept();
+
+  left.receive({ type: "event", group: "g", seq: 1, kind: "message.posted", data: {} });
+  left.drop();
+
+  assert.deepEqual(heard, []);
+  assert.equal(client.status.state, "online");
+});
+
+test("a token that comes too late, or not at all, disturbs no later connection", async (t) => {
+  const asked = [];
+  const getToken = () => new Promise((resolve, reject) => asked.push({ resolve, reject }));
+  const { client, Socket } = setUp(t, { user: undefined, getToken });
+  for (const end of ["resolve", "reject"]) {
+    client.connect().catch(() => {});
+    client.close();
+    client.connect().catch(() => {});
+    asked.at(-1).resolve("new");
+    await settled();
+    Socket.last.accept();
+
+    asked.at(-2)[end]("old");
+    await settled();
+
+    assert.equal(client.status.state, "online");
+    assert.equal(Socket.last.sent[0].token, "new");
+    client.close();
+  }
 });
 
 test("wake tries at once instead of later", (t) => {

@@ -159,9 +159,12 @@ test("a reset drops what was shown and keeps what is on its way", () => {
 
   assert.deepEqual(texts(conversation), []);
   assert.equal(conversation.unread, 0);
-  assert.equal(conversation.unsent.length, 1);
   assert.equal(conversation.earliest, 5);
   assert.ok(conversation.hasEarlier);
+  conversation.acknowledge("a", 6);
+  assert.equal(conversation.unsent.length, 1); // its event is still to come
+  conversation.apply(event(5));
+  assert.equal(conversation.unread, 1);
 });
 
 test("a tab that stays open keeps the newest, and fetches the rest again", () => {

@@ -120,6 +120,46 @@ test("gap upon gap without progress gets a new socket instead of a loop", (t) =>
   assert.equal(client.status.state, "waiting");
 });
 
+test("gaps with progress between them are no loop", (t) => {
+  const { client, Socket } = following(t);
+
+  for (let seq = 5; seq < 15; seq++) {
+    Socket.last.receive(event(seq + 1));
+    Socket.last.reply("subscribe", { group: "g", seq: seq + 1, from: seq, recovered: true });
+    Socket.last.receive(event(seq));
+  }
+
+  assert.equal(client.status.state, "online");
+});
+
+test("a later subscription to the group replaces the earlier one", (t) => {
+  const { client, Socket } = online(t);
+  const told = [];
+  const follow = (name) => client.subscribe("g", {}, { onState: () => told.push(name), onEvent: () => told.push(name) });
+  follow("first");
+  const [{ id }] = Socket.last.sent;
+  const second = follow("second");
+
+  Socket.last.receive({ type: "reply", id, ok: true, group: "g", seq: 4, from: 5, recovered: true, state: STATE }, event(5));
+  assert.deepEqual([told, second.cursor], [[], undefined]);
+  Socket.last.reply("subscribe", { group: "g", seq: 5, from: 6, recovered: true, state: STATE });
+  Socket.last.receive(event(6));
+
+  assert.deepEqual(told, ["second", "second"]);
+});
+
+test("a reconnection takes the place of a try that was due later", (t) => {
+  const { client, Socket, tick } = online(t);
+  client.subscribe("g", {}, () => {});
+  Socket.last.refuse("subscribe", { code: "unavailable", temporary: true, retry_after_ms: 8000 });
+
+  reconnect({ Socket, tick });
+  Socket.last.reply("subscribe", { group: "g", seq: 4, from: 5, recovered: true });
+  tick(8000);
+
+  assert.deepEqual(Socket.last.sent.filter((frame) => frame.type === "subscribe").length, 1);
+});
+
 test("a temporary refusal is tried again, in its own time", (t) => {
   const { client, Socket, tick } = online(t);
   client.subscribe("g", { last: 5 }, () => {});
