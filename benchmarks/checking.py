@@ -3,20 +3,21 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from app.cli.playback.log import Channel
-from benchmarks.reader import Reader
 from benchmarks.record import Record
 
+Logs = Mapping[str, Sequence[bytes]]  # group → its events' frames, in order of delivery
 
-def deviations(channels: Sequence[Channel], record: Record, readers: Sequence[Reader]) -> Iterator[str]:
-    """Each fault as a line of text; nothing if all is as it must be."""
+
+def deviations(channels: Sequence[Channel], record: Record, held: Mapping[str, Logs]) -> Iterator[str]:
+    """Each fault as a line of text, for what each reader of `held` holds; nothing if all is as it must be."""
     if not any(channel.lines for channel in channels):
         yield "nothing was played"
     for channel in channels:
-        logs = {reader.user: reader.frames[channel.group] for reader in readers}
+        logs = {user: groups[channel.group] for user, groups in held.items()}
         yield from _unequal(channel.group, logs)
         for user, frames in logs.items():
             yield from _not_the_lines(channel, record, user, [json.loads(frame) for frame in frames])
@@ -27,10 +28,10 @@ def digest(frames: Sequence[bytes]) -> str:
     return hashlib.sha256(b"\n".join(frames)).hexdigest()[:16]
 
 
-def _unequal(group: str, logs: dict[str, list[bytes]]) -> Iterator[str]:
+def _unequal(group: str, logs: Logs) -> Iterator[str]:
     (first, reference), *others = logs.items()
     for user, frames in others:
-        if frames == reference:
+        if list(frames) == list(reference):
             continue
         at = next((i for i, (a, b) in enumerate(zip(frames, reference, strict=False)) if a != b), None)
         where = f"event {at + 1} differs" if at is not None else f"{len(frames)} events against {len(reference)}"

@@ -6,7 +6,6 @@ Exit code 1 on any deviation.
 """
 
 import asyncio
-import itertools
 import random
 import secrets
 import time
@@ -89,7 +88,8 @@ async def _demo(urls: Sequence[str], file: Path, seed: int) -> list[str]:
     async with fresh:
         await fresh.reach(heads)
     _report(record, readers, fresh, channels)
-    return list(itertools.chain(record.faults, deviations(channels, record, [*readers, fresh])))
+    held = {reader.user: reader.frames for reader in (*readers, fresh)}
+    return [*record.faults, *deviations(channels, record, held)]
 
 
 async def _prepare(owner: Client, speakers: Speakers, channels: list[Channel], readers: list[str]) -> None:

@@ -1,5 +1,6 @@
 """What became of the lines: counts, rate and latencies."""
 
+import math
 import time
 from array import array
 from collections.abc import Sequence
@@ -79,9 +80,9 @@ class Tally:
 
 
 def percentiles(seconds: Sequence[float]) -> str:
-    """`p50 … p99 … max …` in milliseconds."""
+    """`p50 … p99 … max …` in milliseconds, by nearest rank."""
     if not seconds:
         return "none"
     ordered = sorted(seconds)
-    p50, p99 = (ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in (0.50, 0.99))
+    p50, p99 = (ordered[math.ceil(len(ordered) * share) - 1] for share in (0.50, 0.99))
     return f"p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, max {ordered[-1] * 1000:.1f} ms"
