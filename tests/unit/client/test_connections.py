@@ -80,6 +80,18 @@ async def test_after_a_bye_the_client_comes_back_when_it_was_told(gateway: FakeG
     assert back - closed >= 0.14
 
 
+async def test_a_connection_on_which_nothing_is_overdue_is_kept(gateway: FakeGateway, client: MakeClient) -> None:
+    loop = asyncio.get_running_loop()
+    async with client(reply_timeout_s=0.1) as alice:
+        await alice.create_group("g", name="G")
+        async with alice.subscribe("g"):
+            since = loop.time()
+            await until(lambda: loop.time() > since + 0.5)
+            await alice.ping()
+
+    assert gateway.connections == 1
+
+
 async def test_who_is_not_authenticated_is_told_at_once(gateway: FakeGateway) -> None:
     with pytest.raises(EndedError, match="401") as refused:
         async with Client(gateway.url, token="wrong"):

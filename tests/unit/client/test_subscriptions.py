@@ -141,6 +141,19 @@ async def test_withheld_events_move_the_cursor_and_are_not_shown(gateway: FakeGa
     assert len([1 for user, frame in gateway.requests if (user, frame["type"]) == ("bob", "subscribe")]) == 2
 
 
+async def test_withheld_events_behind_a_gap_do_not_hide_it(gateway: FakeGateway, client: MakeClient) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        async with alice.subscribe("g", after=0) as events:
+            await take(events, 1)
+            [session] = gateway.sessions
+            session.put(b'{"type":"withheld","group":"g","from":3,"through":4}')
+            await posted(alice, 4)
+            items = await take(events, 4)
+
+    assert seqs(items) == [2, 3, 4, 5]
+
+
 async def test_a_lost_log_resets_what_the_consumer_holds(gateway: FakeGateway, client: MakeClient) -> None:
     async with client() as alice:
         await alice.create_group("g", name="old")
@@ -160,6 +173,22 @@ async def test_a_lost_log_resets_what_the_consumer_holds(gateway: FakeGateway, c
     assert isinstance(event, Event)
     assert event.raw == gateway.log.group("g").frames[1]
     assert events.log == gateway.log.id != old_log
+
+
+async def test_what_is_queued_of_a_lost_log_is_not_shown(gateway: FakeGateway, client: MakeClient) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="old")
+        async with alice.subscribe("g", after=0) as events:
+            await posted(alice, 5)
+            await until(lambda: events.cursor == 6)
+            gateway.forget()
+            async with client() as other:
+                await other.create_group("g", name="new")
+            gateway.cut()
+            await until(lambda: events.log == gateway.log.id)
+            items = await take(events, 1)
+
+    assert items == [Reset("g", 2)]
 
 
 async def test_a_cursor_of_another_log_is_reset_at_the_first_subscription(client: MakeClient) -> None:
@@ -200,6 +229,22 @@ async def test_a_consumer_that_is_behind_gets_everything_and_holds_up_nobody(
     assert queued <= 8
     assert seqs(items) == list(range(1, 102))
     assert gateway.connections == 2
+
+
+async def test_a_request_is_answered_though_a_full_queue_holds_up_the_socket(
+    client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auerbach_client.feed._PATIENCE_S", 3600)
+    async with client("alice") as alice, client("bob", reply_timeout_s=30) as bob:
+        await alice.create_group("g", name="G", members=[{"user": "bob"}])
+        async with bob.subscribe("g", after=0, queue_events=4) as events:
+            await posted(alice, 20)
+            await until(events.full)
+            async with asyncio.timeout(10):
+                await bob.ping()
+            items = await take(events, 21)
+
+    assert seqs(items) == list(range(1, 22))
 
 
 async def test_a_consumer_that_asks_within_its_loop_gets_its_reply(client: MakeClient) -> None:
