@@ -169,8 +169,8 @@ export interface SendOptions {
 
 /**
  * A request without success. `code` is the server's (protocol §2), or of this client: `timeout` (no reply in
- * time: the outcome is unknown), `disconnected` (the socket was lost), `closed` (by `close()` or for good), `overloaded`
- * (too many requests are waiting).
+ * time: the outcome is unknown), `disconnected` (the socket was lost), `closed` (by `close()`), `unauthorized` or
+ * `revoked` (the server closed for good, protocol §6), `overloaded` (too many requests are waiting).
  */
 export class ChatError extends Error {
   constructor(

@@ -46,6 +46,9 @@ const MAX_GAPS = 3;
 
 const EXPIRED = 4401;
 const RATE_LIMITED = 4429;
+const REVOKED = 4510;
+/** What to say where the server gives no reason. */
+const FINAL = new Map([[EXPIRED, "the token has expired"], [REVOKED, "the session was revoked"]]);
 
 /** A request without success; see auerbach.d.ts for the codes that this client adds to the server's. */
 export class ChatError extends Error {
@@ -252,8 +255,8 @@ export class Client {
     const stayed = link.hello !== null && performance.now() - link.startedAt > STABLE_MS;
     this.#unlink(1000);
     if ((code >= 4500 && code <= 4599) || (code === EXPIRED && !this.#options.getToken)) {
-      const meaning = code === 4510 ? "the session was revoked" : "not authenticated";
-      this.#finish(new ChatError(code === 4510 ? "revoked" : "unauthorized", reason || meaning), 1000);
+      const meaning = FINAL.get(code) ?? "not authenticated";
+      this.#finish(new ChatError(code === REVOKED ? "revoked" : "unauthorized", reason || meaning), 1000);
       return;
     }
     if (stayed) this.#tries = 0;

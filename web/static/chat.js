@@ -58,7 +58,7 @@ function onStatus(status) {
   store.identity = null;
   session = null;
   const { code, message } = status.error;
-  byId("sign-in-problem").textContent = code === "closed" ? "" : `The server did not let you in: ${message}.`;
+  byId("sign-in-problem").textContent = code === "closed" ? "" : `Signed out: ${message}.`;
   draw();
   focusFirst();
 }
