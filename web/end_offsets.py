@@ -7,8 +7,11 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from app.kafka import topics
+from app.telemetry import logger
 
 LOOKUP_S = 2.0
+
+_log = logger("web")
 
 Lookup = Callable[[set[int]], Awaitable[dict[int, int]]]
 
@@ -67,10 +70,21 @@ class KafkaEnds:
     async def __call__(self, partitions: set[int]) -> dict[int, int]:
         """The end offset of each of `partitions` of the events topic that the broker tells."""
         asked = {TopicPartition(topics.EVENTS, p): OffsetSpec.latest() for p in partitions}
-        try:
-            answers = self._admin.list_offsets(asked, request_timeout=LOOKUP_S)
-        except KafkaException:
-            return {}
+        answers = self._admin.list_offsets(asked, request_timeout=LOOKUP_S)
         results = await asyncio.gather(*map(asyncio.wrap_future, answers.values()), return_exceptions=True)
         told = zip(answers, results, strict=True)
-        return {place.partition: result.offset for place, result in told if not isinstance(result, BaseException)}
+        ends = {place.partition: result.offset for place, result in told if not isinstance(result, BaseException)}
+        if len(ends) < len(partitions):
+            await asyncio.to_thread(self._refresh)
+        return ends
+
+    def _refresh(self) -> None:
+        """Ask for the partitions' leaders anew.
+
+        librdkafka's look-up takes "no leader", which it learned while a broker started again, for an answer and
+        keeps it: without this no end offset would be told any more.
+        """
+        try:
+            self._admin.list_topics(topics.EVENTS, timeout=LOOKUP_S)
+        except KafkaException as failed:
+            _log.warning("the broker tells no leaders", why=failed.args[0].str())
