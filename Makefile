@@ -70,6 +70,8 @@ browser:
 lock:
 	uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  --extra dev --python-version 3.11 -o requirements.lock pyproject.toml
+	uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  --constraint requirements.lock --python-version 3.11 -o requirements-runtime.lock pyproject.toml
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

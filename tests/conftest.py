@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from app.cli.launch.java import CHECKOUT, find_jars
 from tests.support.stack import Broker, MakeStack, Stack
+
+# Imported before any test: its plugin would import it after the last one, and CPython 3.11 may then fail to parse it
+# (gh-106905: a finalizer of Faust's that runs meanwhile upsets the parser's count).
+assert hypothesis
 
 
 @pytest.fixture(scope="session")

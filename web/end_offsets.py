@@ -65,7 +65,7 @@ class KafkaEnds:
     """Looks up end offsets at the broker."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     async def __call__(self, partitions: set[int]) -> dict[int, int]:
         """The end offset of each of `partitions` of the events topic that the broker tells."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from app.kafka.client_log import client_settings
+
 BATCH = 1000
 
 
@@ -28,7 +30,7 @@ def settings(bootstrap: str, **extra: Any) -> dict[str, Any]:
         "fetch.error.backoff.ms": 50,
         "fetch.queue.backoff.ms": 5,
         "queued.max.messages.kbytes": 32_768,
-        "log_level": 3,
+        **client_settings(),
         **extra,
     }
 

@@ -9,6 +9,8 @@ from typing import Any
 from confluent_kafka import KafkaError, Message
 from confluent_kafka import Producer as RdProducer
 
+from app.kafka.client_log import client_settings
+
 Headers = list[tuple[str, bytes]]
 # (the record's offset or None, the error or None). No offset proves nothing: read the log.
 Report = Callable[[int | None, KafkaError | None], None]
@@ -42,7 +44,7 @@ class Producer:
                 "queue.buffering.max.messages": queue_records,
                 "message.max.bytes": 1_048_576 + 65_536,
                 "partitioner": "murmur2_random",
-                "log_level": 3,
+                **client_settings(),
                 **(extra or {}),
             }
         )

@@ -98,7 +98,7 @@ def create(bootstrap: str, app_id: str, partitions: int, replication: int, timeo
         NewTopic(s.name, num_partitions=partitions, replication_factor=replication, config={**s.config, **durable})
         for s in specs(app_id, replication)
     ]
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     made = []
     try:
         existing = set(admin.list_topics(timeout=timeout_s).topics)
@@ -123,7 +123,7 @@ def check(bootstrap: str, app_id: str, timeout_s: float = 30) -> Layout:
             the broker did not answer in `timeout_s`.
     """
     wanted = {s.name: s for s in specs(app_id, replication=1)}
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 3})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     faults = []
     try:
         metadata = admin.list_topics(timeout=timeout_s).topics
