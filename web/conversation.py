@@ -5,11 +5,9 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from app.domain.commands import COMMANDS
 from app.domain.outcomes import Rejection
-from app.reads import Answer, AnyRead, ReadEvents, ReadMessages, ReadState, ReadSubscription
+from app.reads import Answer, AnyRead, ReadMessages, ReadState
 from app.telemetry import logger
 from web import frames, metrics
 from web.commander import UNAVAILABLE, Accepted, Commander, Result
@@ -18,22 +16,17 @@ from web.lanes import Done, Lanes
 from web.outbox import Outbox
 from web.reads_client import ReadPort, UnavailableError
 from web.requests import History, Request, State, Subscribe, SubscribeMany, Unsubscribe, to_ask, to_command
-from web.subscription import Subscription
+from web.subscriptions import Prepared, Subscriptions, without_page
 
 # A client that asks faster than it is answered is not read from; nothing of it is dropped.
 IN_FLIGHT = 256
 ASKING = 8  # reads of one socket that are answered at a time: an answer may hold a page
-REPLAYING_PAGES = 4
 BATCH_PAGES_BYTES = 1_048_576
-REPLAY_PAGE_S = 30.0
 
 NO_OWNER = Rejection("unavailable", "the group's processor cannot be reached", temporary=True)
-TOO_MANY = Rejection("too_many_groups", f"a socket follows at most {frames.GROUPS} groups")
 INTERNAL = Rejection("internal", "this request failed here; the fault is ours")
 
 _log = logger("web")
-
-Prepared = tuple[Subscription, Answer] | Rejection
 
 
 @dataclass(slots=True, frozen=True)
@@ -56,16 +49,15 @@ class Conversation:
         self.user = user
         self._service = service
         self._outbox = outbox
-        self._on_broken = on_broken
         self._loop = asyncio.get_running_loop()
         self._lanes = Lanes()
         self._in_flight = 0
         self._room: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking = asyncio.Semaphore(ASKING)
-        self._pages = asyncio.Semaphore(REPLAYING_PAGES)
-        self._subscriptions: dict[str, Subscription] = {}
-        self._following: set[Subscription] = set()  # those whose request has no answer yet, too
+        self._subscriptions = Subscriptions(
+            service.hub, service.reads, user=user, outbox=outbox, asking=self._asking, on_broken=on_broken
+        )
 
     def take(self, request: Request) -> None:
         """Begin to serve a request; its one reply comes by its deadline."""
@@ -96,9 +88,7 @@ class Conversation:
     def end(self) -> None:
         """Leave the hub and answer nothing more."""
         self._lanes.close()
-        for subscription in list(self._following):
-            self._drop(subscription)
-        self._subscriptions.clear()
+        self._subscriptions.end_all()
         for task in self._tasks:
             task.cancel()
 
@@ -189,16 +179,16 @@ class Conversation:
     # Subscriptions
 
     async def _subscribe(self, request: Request, ask: Subscribe, deadline: float) -> None:
-        prepared = await self._prepare(ask, deadline)
+        prepared = await self._subscriptions.prepare(ask, deadline)
         if isinstance(prepared, Rejection):
             self._refuse(request, prepared)
             return
         subscription, answer = prepared
-        if self._pages.locked():
-            answer = _without_page(answer)  # this socket's replays wait for its reader: the page is fetched again then
+        if self._subscriptions.busy:
+            answer = without_page(answer)  # this socket's replays wait for its reader: the page is fetched again then
         state = {} if answer.state is None else {"state": answer.state}
         self._reply(request, **_begins(ask.group, answer), **state)
-        self._establish(subscription, answer)
+        self._subscriptions.establish(subscription, answer)
 
     def _subscribe_many(self, request: Request, ask: SubscribeMany) -> None:
         # All lanes are entered at once, so two batches wait for each other in one order only.
@@ -229,13 +219,13 @@ class Conversation:
             if isinstance(item, tuple):
                 return item
             try:
-                prepared = await self._prepare(item, deadline)
+                prepared = await self._subscriptions.prepare(item, deadline)
             except UnavailableError:
                 return item.group, NO_OWNER
             if isinstance(prepared, tuple):
                 room -= sum(len(bytes(frame)) for frame in prepared[1].frames)
                 if room < 0:
-                    prepared = (prepared[0], _without_page(prepared[1]))
+                    prepared = (prepared[0], without_page(prepared[1]))
             return item.group, prepared
 
         prepared = await asyncio.gather(*(one(item) for item in ask.items))
@@ -248,70 +238,12 @@ class Conversation:
         self._reply(request, results=results)
         for _, each in prepared:
             if not isinstance(each, Rejection):
-                self._establish(*each)
-
-    async def _prepare(self, ask: Subscribe, deadline: float) -> Prepared:
-        """Register with the hub, then ask where the run begins: in this order nothing falls between (design I9)."""
-        if ask.group not in self._subscriptions and len(self._following) >= frames.GROUPS:
-            return TOO_MANY
-        subscription = Subscription(
-            ask.group, self.user, self._outbox, fetch=self._fetch(ask.group), pages=self._pages, on_end=self._on_end
-        )
-
-        def make(end: int) -> AnyRead:
-            return ReadSubscription(
-                group=ask.group, user=self.user, end=end, after=ask.after, last=ask.last, log=ask.log, state=ask.state
-            )
-
-        self._following.add(subscription)
-        self._service.hub.follow(ask.group.encode(), subscription)
-        try:
-            async with self._asking:
-                answer = await self._service.reads.ask(ask.group, make, deadline)
-        except UnavailableError:
-            self._drop(subscription)
-            raise
-        if answer.refusal is not None:
-            self._drop(subscription)
-            return answer.refusal
-        return subscription, answer
-
-    def _establish(self, subscription: Subscription, answer: Answer) -> None:
-        """Follow up the reply that was just written; an earlier subscription to the group ends here."""
-        earlier = self._subscriptions.pop(subscription.group, None)
-        if earlier is not None:
-            self._drop(earlier)
-        self._subscriptions[subscription.group] = subscription
-        subscription.begin(answer)
-
-    def _fetch(self, group: str) -> Callable[[int, int], Awaitable[Answer]]:
-        async def fetch(after: int, through: int) -> Answer:
-            def make(end: int) -> AnyRead:
-                return ReadEvents(group=group, user=self.user, end=end, after=after, through=through)
-
-            return await self._service.reads.ask(group, make, self._loop.time() + REPLAY_PAGE_S)
-
-        return fetch
+                self._subscriptions.establish(*each)
 
     def _unsubscribe(self, request: Request, ask: Unsubscribe, done: Done) -> None:
-        subscription = self._subscriptions.pop(ask.group, None)
-        if subscription is not None:
-            self._drop(subscription)
+        self._subscriptions.end(ask.group)
         self._reply(request)
         done()
-
-    def _on_end(self, subscription: Subscription, why: str | None) -> None:
-        """A subscription ended by itself: the membership ended (None), or its run broke."""
-        if self._subscriptions.get(subscription.group) is subscription:
-            del self._subscriptions[subscription.group]
-        self._drop(subscription)
-        if why is not None:
-            self._on_broken()
-
-    def _drop(self, subscription: Subscription) -> None:
-        subscription.end()
-        self._following.discard(subscription)
-        self._service.hub.unfollow(subscription.group.encode(), subscription)
 
     # Replies
 
@@ -336,7 +268,3 @@ class Conversation:
 
 def _begins(group: str, answer: Answer) -> dict[str, Any]:
     return {"group": group, "seq": answer.seq, "from": answer.start, "recovered": answer.recovered}
-
-
-def _without_page(answer: Answer) -> Answer:
-    return msgspec.structs.replace(answer, frames=[], through=0)
