@@ -283,6 +283,19 @@ async def test_the_frame_of_an_event_is_its_bytes_in_the_log(gateway: Gateway, w
     assert msgspec.json.decode(world.log.group("g").frames[1])["data"] == {"text": "é\u2028"}
 
 
+async def test_what_happens_while_the_answer_is_on_its_way_is_not_missed(gateway: Gateway, world: World) -> None:
+    client, reader = await gateway.client(), await gateway.client()
+    await create(client)
+    world.way.clear()
+    number = await reader.start("subscribe", group="g")
+    while not world.answered:
+        await asyncio.sleep(0)
+    await client.ask("send", group="g", text="x", client_msg_id="x")
+    world.way.set()
+    assert (await reader.reply(number))["seq"] == 1
+    assert await reader.seqs(1) == [2]
+
+
 async def test_subscribing_again_replaces_and_a_refusal_leaves_the_one_before(gateway: Gateway, world: World) -> None:
     owner, client = await gateway.client("alice"), await gateway.client("bob")
     await create(owner, members=[{"user": "bob"}])
@@ -292,7 +305,9 @@ async def test_subscribing_again_replaces_and_a_refusal_leaves_the_one_before(ga
     world.owner_away = True
     assert (await client.ask("subscribe", group="g"))["error"]["code"] == "unavailable"
     await owner.ask("send", group="g", text="x", client_msg_id="x")
-    assert await client.seqs(1) == [2]  # once, though two requests succeeded and one failed
+    assert await client.seqs(1) == [2]
+    assert (await client.ask("ping"))["ok"]
+    assert client.others == []  # it came once, though two subscriptions succeeded and one failed
 
 
 async def test_the_removal_of_a_member_is_the_last_event_it_gets(gateway: Gateway, world: World) -> None:
@@ -416,7 +431,7 @@ async def test_first_frame_authentication_replies_and_then_says_hello(gateway: G
 
 @pytest.mark.parametrize(
     ("bad", "code"),
-    [("nonsense", 4501), (token(lives_s=-60), 4401), (token(user=" x"), 4501)],
+    [("nonsense", 4501), (token(lives_s=-60), 4401), (token(user=" x", lives_s=86_400), 4501)],
 )
 async def test_a_bad_first_token_is_refused_and_closes(gateway: Gateway, bad: str, code: int) -> None:
     client = await gateway.connect("")

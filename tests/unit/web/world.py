@@ -112,6 +112,9 @@ class World:
         self.reads: list[AnyRead] = []
         self.gate = asyncio.Event()  # reads wait while it is clear
         self.gate.set()
+        self.answered = 0
+        self.way = asyncio.Event()  # answers are on their way while it is clear
+        self.way.set()
         self.owner_away = False
         self.page = 500
         self.hub = Hub()
@@ -191,7 +194,10 @@ class World:
             raise UnavailableError(group) from None
         if self.owner_away:
             raise UnavailableError(group)
-        return self.answer(read)
+        answer = self.answer(read)
+        self.answered += 1
+        await self.way.wait()
+        return answer
 
     def answer(self, read: AnyRead) -> Answer:
         """The owner's answer."""
