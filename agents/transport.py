@@ -4,6 +4,7 @@ They reach into `faust-streaming` 0.15.3 and `aiokafka` 0.14.0, which are pinned
 upgrade moves what is relied on here.
 """
 
+import faulthandler
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from faust.worker import Worker as FaustWorker
 FETCH_WAIT_MS = 100
 POLL_S = 0.1
 IDLE_S = 0.05
+STOP_S = 15  # an ordered stop takes about one
 
 
 class ConsumerThread(AIOKafkaConsumerThread):
@@ -73,7 +75,12 @@ class App(FaustApp):
 
 
 class Worker(FaustWorker):
-    """Faust's worker without its logging set-up (ours stands already) and without a terminal spinner."""
+    """Faust's worker without its logging set-up (ours stands already) and spinner, and with a bound on its stop."""
 
     def _setup_logging(self) -> None:
         self.spinner = None
+
+    def _schedule_shutdown(self, signal: Any) -> None:
+        # What is not on disk was not acknowledged, so a stop that hangs may end the hard way, saying where it hung.
+        faulthandler.dump_traceback_later(STOP_S, exit=True)
+        super()._schedule_shutdown(signal)

@@ -1,7 +1,9 @@
 """What we change in Faust, a test a change: each fails when an upgrade moves what the change relies on."""
 
 import asyncio
+import faulthandler
 import inspect
+import signal
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,9 +12,10 @@ import aiokafka
 import pytest
 from faust.transport.consumer import Consumer as FaustBaseConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.worker import Worker as FaustWorker
 
 from agents import transport
-from agents.transport import App, Consumer, ConsumerThread, Producer, Transport
+from agents.transport import App, Consumer, ConsumerThread, Producer, Transport, Worker
 
 
 def source(thing: Any) -> str:
@@ -96,3 +99,12 @@ async def test_faust_commits_behind_our_barrier(app: App) -> None:
 
 def test_a_slot_that_restarts_is_recognised(app: App) -> None:
     assert "group_instance_id=conf.consumer_group_instance_id" in source(AIOKafkaConsumerThread)
+
+
+def test_a_stop_has_a_bound(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds: list[tuple[float, bool]] = []
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda after, **how: bounds.append((after, how["exit"])))
+    monkeypatch.setattr(FaustWorker, "_schedule_shutdown", lambda self, signal: None)
+    Worker(app)._schedule_shutdown(signal.SIGTERM)
+    assert bounds == [(transport.STOP_S, True)]
+    assert "def _schedule_shutdown" in source(FaustWorker.__mro__[1])
