@@ -13,6 +13,8 @@ from tables.write_behind import FencedError
 
 Delivered = Callable[[], None]
 
+FOREIGN_S = 5.0  # without a record for this long, reading what others wrote has failed
+
 
 class EventLog:
     """The only writer of one events partition, from its claim on.
@@ -76,17 +78,22 @@ class EventLog:
         self._producer.produce(topics.EVENTS, self._partition, key=key, value=value, headers=headers, report=report)
         self.appended += 1
 
-    async def cover(self, end: int) -> None:
+    async def cover(self, end: int) -> bool:
         """See to it that all records below `end` are ours or void; all of ours must be delivered before.
+
+        False if the log does not reach `end`: whoever named it has seen another log.
 
         Raises:
             FencedError: a newer owner's claim is among them.
+            app.kafka.consumer.ReadError: the broker did not deliver them.
         """
         while self._checking is not None:
             await asyncio.wait([self._checking])
         if self.next_offset < end:
-            await asyncio.to_thread(self._look_for_a_claim, self.next_offset, end)
+            if not await asyncio.to_thread(self._look_for_a_claim, self.next_offset, end):
+                return False
             self.next_offset = max(self.next_offset, end)
+        return True
 
     def _take_reports(self) -> None:
         while self._reports:
@@ -114,11 +121,15 @@ class EventLog:
         self.next_offset = offset
         self._take_reports()
 
-    def _look_for_a_claim(self, start: int, end: int) -> None:
+    def _look_for_a_claim(self, start: int, end: int) -> bool:
+        """Read the records of others; whether the log reaches `end`."""
         with consumer.reader(self._bootstrap) as reader:
-            for message in consumer.read(reader, topics.EVENTS, self._partition, start, end):
+            if consumer.offsets(reader, topics.EVENTS, self._partition)[1] < end:
+                return False
+            for message in consumer.read(reader, topics.EVENTS, self._partition, start, end, FOREIGN_S):
                 record = decode_record(
                     offset=message.offset(), key=message.key(), value=message.value(), headers=message.headers()
                 )
                 if isinstance(record, ClaimRecord):
                     raise FencedError(f"{topics.EVENTS}/{self._partition}: claimed by {record.claim.worker}")
+        return True

@@ -9,6 +9,7 @@ from agents.partition import ClosedError, Partition
 from app.domain.events import MessagePosted, decode_event
 from app.domain.outcomes import Rejection
 from app.domain.state import Group, readable
+from app.kafka.consumer import ReadError
 from app.reads import (
     PAGE_BYTES,
     PAGE_EVENTS,
@@ -70,8 +71,9 @@ async def answer(partition: Partition, log_id: str, read: AnyRead, timeout_s: fl
             refusal = _refusal(group, read.user)
             said = Answer(refusal=refusal) if refusal else await _say(partition.tables, group, log_id, read)
             reached = await offset
-            await partition.log.cover(read.end)
-    except NotLoadedError:
+            if not await partition.log.cover(read.end):
+                return Answer(missing="behind")
+    except (NotLoadedError, ReadError):
         return Answer(missing="loading")
     except (TimeoutError, ClosedError):
         return Answer(missing="not_owner")

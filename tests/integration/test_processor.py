@@ -209,12 +209,20 @@ def test_the_owner_answers_from_what_is_on_disk_and_says_how_far(driver: Driver,
 
 def test_the_owner_tells_strangers_nothing(driver: Driver, group: str) -> None:
     end = driver.end(group)
+    unknown = next(name for n in range(99) if driver.partition(name := f"{group}?{n}") == driver.partition(group))
     answers = driver.ask(
         *(kind(group=group, user="zoe", end=end) for kind in (ReadState, ReadMessages, ReadSubscription)),
-        ReadState(group=group + "?", user="olga", end=end),
+        ReadState(group=unknown, user="olga", end=end),
     )
     assert [a.refusal.code for a in answers[:3] if a.refusal] == ["not_a_member"] * 3
     assert all(a.state is None and not a.frames and not a.messages for a in answers)
+
+
+def test_an_end_that_the_log_does_not_reach_is_said_to_be_so_and_hurts_nobody(driver: Driver, group: str) -> None:
+    end = driver.end(group)
+    beyond, covered = driver.ask(*(ReadState(group=group, user="olga", end=e) for e in (end + 1, end)))
+    assert (beyond.missing, beyond.state) == ("behind", None)
+    assert covered.state is not None
 
 
 def test_a_member_of_a_joined_group_gets_a_withheld_frame_for_what_was_before(
