@@ -36,7 +36,8 @@ class EventLog:
         self.appended = 0
         self.delivered = 0
         self._reports: deque[tuple[int, Delivered]] = deque()
-        self._marks: deque[tuple[int, asyncio.Future[int]]] = deque()
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._marks: set[asyncio.Future[int]] = set()
         self._checking: asyncio.Task[None] | None = None
 
     def offset_after_all(self) -> asyncio.Future[int]:
@@ -45,16 +46,27 @@ class EventLog:
         Offsets cannot be counted: void records of others may stand between ours.
         """
         mark: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        if self.delivered == self.appended:
-            mark.set_result(self.next_offset)
-        else:
-            self._marks.append((self.appended, mark))
+        self._marks.add(mark)
+        mark.add_done_callback(self._marks.discard)
+
+        def reached() -> None:
+            if not mark.done():
+                mark.set_result(self.next_offset)
+
+        self.when_delivered(reached)
         return mark
 
+    def when_delivered(self, then: Callable[[], None]) -> None:
+        """Call `then` when all that was appended until now is on disk; in the order of asking, maybe at once."""
+        if self.delivered == self.appended:
+            then()
+        else:
+            self._waiting.append((self.appended, then))
+
     def abandon(self, why: Exception) -> None:
-        """Nothing will be delivered any more: who waits gets `why`."""
-        while self._marks:
-            _, mark = self._marks.popleft()
+        """Nothing will be delivered any more: who waits for an offset gets `why`, what was to follow does not."""
+        self._waiting.clear()
+        for mark in list(self._marks):
             if not mark.done():
                 mark.set_exception(why)
                 mark.exception()  # a flush that fails earlier never asks
@@ -105,19 +117,19 @@ class EventLog:
             self._reports.popleft()
             self.next_offset = offset + 1
             self.delivered += 1
-            while self._marks and self._marks[0][0] <= self.delivered:
-                _, mark = self._marks.popleft()
-                if not mark.done():
-                    mark.set_result(self.next_offset)
             delivered()
+            while self._waiting and self._waiting[0][0] <= self.delivered:
+                self._waiting.popleft()[1]()
 
     async def _check(self, offset: int) -> None:
         try:
-            await asyncio.to_thread(self._look_for_a_claim, self.next_offset, offset)
+            if not await asyncio.to_thread(self._look_for_a_claim, self.next_offset, offset):
+                raise consumer.ReadError(f"{topics.EVENTS}/{self._partition} ends before {offset}, which was reported")
         except (FencedError, consumer.ReadError, RecordError) as why:
-            self._failed(why)
+            self._failed(why)  # and nothing after the jump counts as delivered
             return
-        self._checking = None
+        finally:
+            self._checking = None
         self.next_offset = offset
         self._take_reports()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from confluent_kafka import Consumer, Message
+from confluent_kafka import Message
 
 from agents.context import Context
 from app.domain import instants
@@ -52,12 +52,15 @@ class Opening:
         """Claim, load, fold. What is raised ends the opening; nothing was served yet.
 
         Raises:
-            app.kafka.producer.DeliveryError, app.kafka.consumer.ReadError: the broker.
+            app.kafka.producer.DeliveryError, app.kafka.consumer.ReadError, TimeoutError: the broker.
             loader.BeyondEndError: a position lies beyond its log's end.
             app.domain.events.UnknownKindError: the log is a newer version's.
         """
-        epoch = await self._claim()
-        changelogs = await self._claim_changelogs(epoch)
+        async with asyncio.timeout(self._context.settings.delivery_deadline_s):
+            epoch = await self._claim()
+            changelogs = await self._claim_changelogs(epoch)
+        for name, changelog in changelogs.items():
+            await self._load(name, changelog)
         write_behind = WriteBehind(self._tables, changelogs, epoch)
         await self._fold_on(epoch, write_behind)
         await self._rebuild(epoch)
@@ -71,20 +74,20 @@ class Opening:
         )
 
     async def _claim_changelogs(self, epoch: int) -> dict[str, TableChangelog]:
-        """Claim both changelogs and load what stands before the claims: rows of the owner before, late ones too."""
         c = self._context
-        names = {
-            "groups": topics.groups_changelog(c.settings.app_id),
-            "history": topics.history_changelog(c.settings.app_id),
+        changelogs = {
+            name: TableChangelog(c.changelog, c.bootstrap, topic, self._partition, self._tables.stores[name])
+            for name, topic in topics.changelogs(c.settings.app_id).items()
         }
-        changelogs = {}
-        for name, topic in names.items():
-            store = self._tables.stores[name]
-            changelogs[name] = TableChangelog(c.changelog, c.bootstrap, topic, self._partition, store)
-            await changelogs[name].claim(epoch, c.settings.worker)
-            loaded = await asyncio.to_thread(loader.load, c.bootstrap, topic, self._partition, store)
-            changelogs[name].loaded(loaded.offset)
+        for changelog in changelogs.values():
+            await changelog.claim(epoch, c.settings.worker)
         return changelogs
+
+    async def _load(self, name: str, changelog: TableChangelog) -> None:
+        """Load what stands before the claim: rows of the owner before, late ones too."""
+        store = self._tables.stores[name]
+        loaded = await asyncio.to_thread(loader.load, self._context.bootstrap, changelog.topic, self._partition, store)
+        changelog.loaded(loaded.offset)
 
     async def _fold_on(self, epoch: int, write_behind: WriteBehind) -> None:
         """Fold from the older of the two positions to the claim."""
@@ -100,7 +103,7 @@ class Opening:
                 f"{topics.EVENTS}/{self._partition}: the tables reach offset {start}, the log ends at {epoch}; "
                 "the log was lost or put back to an older copy"
             )
-        with consumer.reader(self._context.bootstrap) as reader:
+        async with consumer.reader_off_loop(self._context.bootstrap) as reader:
             records = consumer.read(reader, topics.EVENTS, self._partition, start, epoch)
             while await asyncio.to_thread(self._fold, records):
                 if self._tables.unwritten() >= FOLD_RECORDS:
@@ -147,14 +150,13 @@ class Opening:
             return
         for group in stale:
             self._tables.forget(group)
-        with consumer.reader(self._context.bootstrap) as reader:
-            await asyncio.to_thread(self._fold_groups, reader, stale, epoch)
+        await asyncio.to_thread(self._fold_groups, stale, epoch)
 
-    def _fold_groups(self, reader: Consumer, groups: set[str], epoch: int) -> None:
-        low, _ = consumer.offsets(reader, topics.EVENTS, self._partition)
+    def _fold_groups(self, groups: set[str], epoch: int) -> None:
         self._fence = Fence()
-        for message in consumer.read(reader, topics.EVENTS, self._partition, low, epoch):
-            record = self._valid_event(message)
-            if record is not None and record.group in groups:
-                self._tables.apply(decode_event(record.value), record.value)
-        self._fence = Fence(epoch)
+        with consumer.reader(self._context.bootstrap) as reader:
+            low, _ = consumer.offsets(reader, topics.EVENTS, self._partition)
+            for message in consumer.read(reader, topics.EVENTS, self._partition, low, epoch):
+                record = self._valid_event(message)
+                if record is not None and record.group in groups:
+                    self._tables.apply(decode_event(record.value), record.value)

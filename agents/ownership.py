@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from agents.context import Context
-from agents.partition import Partition
+from agents.partition import Partition, open_partition
 from app.telemetry import logger
 from tables.store import Store
 
@@ -26,16 +26,11 @@ class Ownership:
         self._context = context
         self._stores = stores
         self._partitions: dict[int, Partition] = {}
+        self._closings = 0
 
     def get(self, number: int) -> Partition | None:
-        """The partition if this worker owns it; it may not serve yet."""
+        """The partition if this worker owns it and has opened it."""
         return self._partitions.get(number)
-
-    def __iter__(self) -> Iterable[Partition]:
-        yield from list(self._partitions.values())
-
-    def __len__(self) -> int:
-        return len(self._partitions)
 
     async def open(self, numbers: Iterable[int], still_ours: Callable[[], bool]) -> None:
         """Open all of `numbers`. What stays from before is closed first: only the log tells what happened meanwhile.
@@ -43,18 +38,25 @@ class Ownership:
         Any failure leaves the process: Faust swallows what its recovery hook raises and would go on with nothing.
         """
         await self.close()
+        closings = self._closings
         gate = asyncio.Semaphore(OPENINGS)
+
+        def wanted() -> bool:
+            # A revocation closes before the next generation is known: what still opens then must not begin to serve.
+            return self._closings == closings and still_ours()
 
         async def open_one(number: int) -> None:
             async with gate:
-                if not still_ours():
+                if not wanted():
                     return
-                partition = Partition(self._context, number, *self._stores(number))
-                self._partitions[number] = partition
-                await partition.open(time.time_ns() // 1_000_000, still_ours)
+                groups, history = self._stores(number)
+                wall_ms = time.time_ns() // 1_000_000
+                self._partitions[number] = await open_partition(
+                    self._context, number, groups, history, wall_ms=wall_ms, still_ours=wanted
+                )
 
         results = await asyncio.gather(*(open_one(n) for n in sorted(numbers)), return_exceptions=True)
-        if not still_ours():
+        if not wanted():
             log.info("another rebalance came while opening", partitions=sorted(numbers))
             return
         for result in results:
@@ -67,7 +69,8 @@ class Ownership:
         await asyncio.gather(*(p.in_flight.settled() for p in self._partitions.values() if p.serving))
 
     async def close(self) -> None:
-        """Close and drop every partition with its caches."""
+        """Close and drop every partition with its caches; what is opening now will not be installed."""
+        self._closings += 1
         partitions, self._partitions = self._partitions, {}
         await asyncio.gather(*(p.close() for p in partitions.values()))
 

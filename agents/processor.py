@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from agents.commands import CommandRecord
 from agents.context import Context
+from agents.flusher import ClosedError
 from agents.ownership import Ownership
-from agents.partition import ClosedError, CommandRecord, Partition
+from agents.partition import Partition
 from agents.transport import App, Worker
 from agents.views import reads_view
 from app.config import Settings

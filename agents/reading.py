@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from agents.partition import ClosedError, Partition
+from agents.flusher import ClosedError
+from agents.partition import Partition
 from app.domain.events import MessagePosted, decode_event
 from app.domain.outcomes import Rejection
 from app.domain.state import Group, readable
@@ -65,7 +66,7 @@ async def answer(partition: Partition, log_id: str, read: AnyRead, timeout_s: fl
         return Answer(missing="not_owner")
     group = partition.tables.group(read.group)
     offset = partition.log.offset_after_all()
-    covered = {"epoch": partition.epoch, "seq": group.seq}
+    covered = {"epoch": partition.log.epoch, "seq": group.seq}
     try:
         async with asyncio.timeout(timeout_s):
             refusal = _refusal(group, read.user)

@@ -56,7 +56,8 @@ class WriteBehindTable(FaustTable):
         mine = sorted({tp.partition for tp in assigned if tp.topic == topic} - standbys)
         loads = (asyncio.to_thread(loader.load, self._bootstrap, topic, p, self.store(p)) for p in mine)
         loaded = await asyncio.gather(*loads)
-        log.info("tables loaded", topic=topic, partitions=len(mine), rows=sum(each.rows for each in loaded))
+        rows, void = sum(each.rows for each in loaded), sum(each.void for each in loaded)
+        log.info("tables loaded", topic=topic, partitions=len(mine), rows=rows, void=void)
 
     async def on_recovery_completed(self, active_tps: set[TP], standby_tps: set[TP]) -> None:
         """After recovery and before the first command: the one hook that always is (design §4)."""

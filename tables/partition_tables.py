@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from itertools import islice
 
 from app.domain.events import Event, MessagePosted, decode_event
 from app.domain.evolve import evolve
@@ -118,6 +119,8 @@ class PartitionTables:
 
     def _evict(self) -> None:
         """Let go of the groups used longest ago, as far as their rows are written."""
-        for group_id in list(self._loaded)[: max(0, len(self._loaded) - self._capacity)]:
-            if group_id not in self._changed and not self._writing:
+        if self._writing or len(self._loaded) <= self._capacity:
+            return
+        for group_id in list(islice(self._loaded, len(self._loaded) - self._capacity)):
+            if group_id not in self._changed:
                 del self._loaded[group_id]

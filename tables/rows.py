@@ -107,11 +107,6 @@ def event_key(group: str, seq: int) -> bytes:
     return group_prefix(group) + b"e" + seq.to_bytes(8, "big")
 
 
-def seq_of(key: bytes) -> int:
-    """The seq in the key of an event's row."""
-    return int.from_bytes(key[-8:], "big")
-
-
 def stale_key(group: str) -> bytes:
     """The key of a mark that `group` must be rebuilt from the log; in the store only, never in the changelog."""
     return STALE_PREFIX + group.encode()

@@ -69,37 +69,6 @@ class RocksStore:
         return -1 if stored is None else int(stored)
 
 
-class MemoryStore:
-    """A store in memory, for unit tests; held to the same suite as the real one."""
-
-    def __init__(self) -> None:
-        self._rows: dict[bytes, bytes] = {}
-        self._offset = -1
-
-    def get(self, key: bytes) -> bytes | None:
-        """The row of `key`, or None."""
-        return self._rows.get(key)
-
-    def scan(self, prefix: bytes, start: bytes = b"", *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        """The rows whose key begins with `prefix`, from key `start` on, onwards or backwards."""
-        for key in sorted((k for k in self._rows if k.startswith(prefix)), reverse=backwards):
-            if not start or (key <= start if backwards else key >= start):
-                yield key, self._rows[key]
-
-    def write(self, changes: Iterable[Change], offset: int) -> None:
-        """All changes and the changelog offset that they reach."""
-        for key, row in changes:
-            if row is None:
-                self._rows.pop(key, None)
-            else:
-                self._rows[key] = row
-        self._offset = offset
-
-    def offset(self) -> int:
-        """The last changelog offset that the rows reach, -1 for none."""
-        return self._offset
-
-
 def position(store: Store) -> rows.Position | None:
     """How far the store's rows reach in the log, or None for an empty one."""
     row = store.get(rows.POSITION_KEY)

@@ -20,6 +20,8 @@ from tables import rows
 from tables.partition_tables import PartitionTables, Snapshot
 from tables.store import Change, Store
 
+APPEND_ROWS = 10_000  # under way at once: a rebuilt group may have more rows than the producer's queue holds
+
 
 class FencedError(Exception):
     """A newer owner has claimed the partition: nothing more may be written, not even a flush (rule F2)."""
@@ -31,7 +33,7 @@ class TableChangelog:
     def __init__(self, producer: Producer, bootstrap: str, topic: str, partition: int, store: Store) -> None:
         self._producer = producer
         self._bootstrap = bootstrap
-        self._topic = topic
+        self.topic = topic
         self._partition = partition
         self._store = store
         self._epoch = -1
@@ -41,7 +43,7 @@ class TableChangelog:
         """Append the owner's first record. Everything up to it must then be loaded, and `loaded` called."""
         self._epoch = epoch
         row = rows.value(epoch, worker.encode())
-        await self._producer.deliver(self._topic, self._partition, key=rows.claim_key(epoch), value=row)
+        await self._producer.deliver(self.topic, self._partition, key=rows.claim_key(epoch), value=row)
 
     def loaded(self, offset: int) -> None:
         """The store holds the changelog up to `offset`."""
@@ -54,13 +56,14 @@ class TableChangelog:
             FencedError: another owner has claimed this partition.
             app.kafka.producer.DeliveryError: a row was not taken.
         """
-        sent = [self._producer.send(self._topic, self._partition, key=key, value=row) for key, row in changes]
-        offsets = await asyncio.gather(*sent)
-        for offset in offsets:
-            if offset != self._next:
-                # Somebody else wrote here. What is stored as read must have been read (model.md H5).
-                await asyncio.to_thread(self._look_for_a_claim, self._next, offset)
-            self._next = offset + 1
+        for start in range(0, len(changes), APPEND_ROWS):
+            rows_at_once = changes[start : start + APPEND_ROWS]
+            sent = [self._producer.send(self.topic, self._partition, key=key, value=row) for key, row in rows_at_once]
+            for offset in await asyncio.gather(*sent):
+                if offset != self._next:
+                    # Somebody else wrote here. What is stored as read must have been read (model.md H5).
+                    await asyncio.to_thread(self._look_for_a_claim, self._next, offset)
+                self._next = offset + 1
 
     def store(self, changes: list[Change]) -> None:
         """Write rows that the changelog holds, and how far it is read, to RocksDB at once."""
@@ -68,10 +71,10 @@ class TableChangelog:
 
     def _look_for_a_claim(self, start: int, end: int) -> None:
         with consumer.reader(self._bootstrap) as reader:
-            for message in consumer.read(reader, self._topic, self._partition, start, end):
+            for message in consumer.read(reader, self.topic, self._partition, start, end):
                 key = message.key()
                 if key.startswith(rows.CLAIM_PREFIX) and int.from_bytes(key[-8:], "big") > self._epoch:
-                    raise FencedError(f"{self._topic}/{self._partition}: a newer owner claimed it in its changelog")
+                    raise FencedError(f"{self.topic}/{self._partition}: a newer owner claimed it in its changelog")
 
 
 class WriteBehind:

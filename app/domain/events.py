@@ -4,7 +4,7 @@ An event's JSON (`encode_event`) is encoded once: it is the Kafka value, the Web
 the AMQP body (design I6), so field order and spelling here are what every client sees.
 """
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -107,8 +107,6 @@ class UnknownKindError(Exception):
 _encoder = msgspec.json.Encoder()
 _envelope = msgspec.json.Decoder(_Envelope)
 _data = {kind: msgspec.json.Decoder(data) for kind, data in KINDS.items()}
-
-Kind = Literal["group.created", "member.joined", "member.left", "member.removed", "message.posted"]
 
 
 def encode_event(event: Event) -> bytes:

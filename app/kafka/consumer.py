@@ -1,7 +1,8 @@
 """Plain assigned consumers: no group, positions held by the reader itself."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any
 
@@ -43,6 +44,16 @@ def reader(bootstrap: str) -> Iterator[Consumer]:
         yield consumer
     finally:
         consumer.close()
+
+
+@asynccontextmanager
+async def reader_off_loop(bootstrap: str) -> AsyncIterator[Consumer]:
+    """`reader` for a coroutine that reads in threads: making and closing it block, too."""
+    consumer = await asyncio.to_thread(Consumer, settings(bootstrap))
+    try:
+        yield consumer
+    finally:
+        await asyncio.to_thread(consumer.close)
 
 
 def offsets(consumer: Consumer, topic: str, partition: int, timeout_s: float = 10) -> tuple[int, int]:

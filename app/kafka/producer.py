@@ -25,7 +25,7 @@ class Producer:
 
     Records are never dropped for their age and never delivered around a gap (`message.timeout.ms=0`,
     `enable.gapless.guarantee`): librdkafka would otherwise drop a timed-out record and still send the later
-    ones, a hole in the log (model.md H2). The caller's own deadline ends the producer instead (`abandon`).
+    ones, a hole in the log (model.md H2). A deadline is the caller's, and ends the process (docs/adr/008).
     """
 
     def __init__(self, bootstrap: str, *, queue_records: int = 100_000, extra: dict[str, Any] | None = None) -> None:
@@ -114,21 +114,13 @@ class Producer:
     async def close(self, timeout_s: float) -> int:
         """Wait up to `timeout_s` for what is queued, then end; the number of records left behind."""
         left: int = await self._loop.run_in_executor(None, self._rd.flush, timeout_s)
-        await self._end()
+        self._closing.set()
+        await self._loop.run_in_executor(None, self._poller.join)
         return left
-
-    async def abandon(self) -> None:
-        """End at once: what is queued or under way is purged, and its reports say so."""
-        self._rd.purge(in_queue=True, in_flight=True, blocking=False)
-        await self._end()
 
     def __len__(self) -> int:
         """Records queued or under way."""
         return len(self._rd)
-
-    async def _end(self) -> None:
-        self._closing.set()
-        await self._loop.run_in_executor(None, self._poller.join)
 
     def _reporter(self, report: Report) -> Callable[[KafkaError | None, Message], None]:
         def on_delivery(error: KafkaError | None, message: Message) -> None:

@@ -50,6 +50,11 @@ def history_changelog(app_id: str) -> str:
     return f"{app_id}-history-changelog"
 
 
+def changelogs(app_id: str) -> dict[str, str]:
+    """The changelog topic of each table, by the table's name."""
+    return {"groups": groups_changelog(app_id), "history": history_changelog(app_id)}
+
+
 def specs(app_id: str, replication: int) -> list[TopicSpec]:
     """All topics with their settings."""
     compacted = {"cleanup.policy": "compact"}

@@ -14,7 +14,8 @@ from app.domain.events import Event, encode_event
 from app.domain.state import Group
 from tables import rows
 from tables.partition_tables import PartitionTables
-from tables.store import MemoryStore, RocksStore, Store, last_claim, position
+from tables.store import RocksStore, Store, last_claim, position
+from tests.support.memory_store import MemoryStore
 from tests.unit.domain.strategies import commands, instants
 
 MakeStore = Callable[[], Store]
