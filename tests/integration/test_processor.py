@@ -12,9 +12,11 @@ from confluent_kafka import Message
 
 from app.domain.commands import AddMember, CreateGroup, Join, Leave, RemoveMember, Send
 from app.domain.events import Event, MessagePosted, encode_event
+from app.domain.state import Group
 from app.kafka import topics
 from app.log.records import Claim, CommandPlace, claim_headers, encode_claim, event_headers
 from app.reads import ReadEvents, ReadMessages, ReadState, ReadSubscription
+from tables import rows
 from tests.support.driver import ORIGIN, Driver
 from tests.support.stack import Broker, Command, clean_environment
 from tests.support.waiting import eventually
@@ -267,6 +269,27 @@ def test_kill_minus_nine_and_a_lost_disk_lose_nothing(driver: Driver, processor:
     driver.send(again, post(driver, group, "two"))
     assert [e.seq for e in driver.wait_for_events(group, 3)] == [1, 2, 3]
     assert driver.outcome(again.id).seq == 2
+
+
+def test_a_stale_row_that_compaction_might_keep_alone_is_healed_from_the_log(
+    driver: Driver, processor: Processor, group: str
+) -> None:
+    driver.send(*(post(driver, group, str(n)) for n in range(5)))
+    driver.wait_for_events(group, 6)
+    epoch = driver.owner(group).epoch
+    assert processor.stop() == 0
+    state = Group(group, seq=2, first=1, life="alive", name="stale")
+    stale = list(rows.part_rows(state, {("head",)}, epoch - 1))[-1]
+    topic = topics.groups_changelog("auerbach")
+    driver._producer.produce(topic, stale[1], stale[0], driver.partition(group))
+    driver.flush()
+    shutil.rmtree(processor.data / "tables")
+    processor.start(driver)
+    driver.send(post(driver, group, "after"))
+    assert [e.seq for e in driver.wait_for_events(group, 7)] == list(range(1, 8))
+    (state_now,) = driver.ask(ReadState(group=group, user="olga", end=driver.end(group)))
+    assert state_now.state is not None
+    assert state_now.state.name == "n"
 
 
 def test_kill_minus_nine_under_load_loses_doubles_and_skips_nothing(
