@@ -335,20 +335,34 @@ def test_a_paused_owners_records_are_void_and_it_leaves_when_it_sees_the_newer_c
     assert [(e.seq, e.data.text) for e in events[1:]] == [(2, "void")]  # type: ignore[union-attr]
 
 
-def test_a_zombies_late_event_is_passed_over(driver: Driver, processor: Processor, group: str) -> None:
-    partition = driver.partition(group)
-    created = driver.events(group)[0]
+def append_a_zombies_event(driver: Driver, group: str) -> None:
+    """The group's next event as the owner before the present one would still write it."""
     zombie = Event(
-        group=group, seq=2, id="z", kind="message.posted", by="olga", at=created.at,
+        group=group, seq=2, id="z", kind="message.posted", by="olga", at=driver.events(group)[0].at,
         data=MessagePosted(text="zombie"),
     )  # fmt: skip
     headers = event_headers(
         zombie, epoch=driver.owner(group).epoch - 1, command_id="z", topic_id="t", place=CommandPlace(0, 0)
     )
-    driver._producer.produce(topics.EVENTS, encode_event(zombie), group.encode(), partition, headers=headers)
+    driver._producer.produce(
+        topics.EVENTS, encode_event(zombie), group.encode(), driver.partition(group), headers=headers
+    )
     driver.flush()
+
+
+def test_a_zombies_late_event_is_passed_over(driver: Driver, processor: Processor, group: str) -> None:
+    append_a_zombies_event(driver, group)
     driver.send(post(driver, group, "mine"))
     events = driver.wait_for_events(group, 2)
     assert [e.data.text for e in events[1:]] == ["mine"]  # type: ignore[union-attr]
     (state,) = driver.ask(ReadState(group=group, user="olga", end=driver.end(group)))
     assert state.seq == 2
+
+
+def test_a_zombies_event_between_two_owners_is_not_folded(driver: Driver, processor: Processor, group: str) -> None:
+    assert processor.stop() == 0  # its position is behind all of the log, so the next owner folds from here
+    append_a_zombies_event(driver, group)
+    processor.start(driver)
+    driver.send(post(driver, group, "mine"))
+    events = driver.wait_for_events(group, 2)
+    assert [(e.seq, e.data.text) for e in events[1:]] == [(2, "mine")]  # type: ignore[union-attr]
