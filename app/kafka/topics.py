@@ -146,9 +146,14 @@ def check(bootstrap: str, app_id: str, timeout_s: float = 30) -> Layout:
             if policy != due:
                 faults.append(f"{resource.name}: cleanup.policy is {policy}, must be {due}")
         described = admin.describe_topics(TopicCollection([EVENTS, COMMANDS]), request_timeout=timeout_s)
-        ids = {name: str(future.result(timeout=timeout_s).topic_id) for name, future in described.items()}
+        ids = {name: _as_java(future.result(timeout=timeout_s).topic_id) for name, future in described.items()}
     except KafkaException as refused:
         raise TopicsError(f"{bootstrap}: {refused.args[0].str()}") from refused
     if faults:
         raise TopicsError("\n".join(faults))
     return Layout(partitions=counts[EVENTS], log_id=ids[EVENTS], commands_topic_id=ids[COMMANDS])
+
+
+def _as_java(topic_id: object) -> str:
+    """A topic id as Kafka's own tools print it: base64 for URLs, where librdkafka's has `/` and `+`."""
+    return str(topic_id).translate(str.maketrans("+/", "-_"))

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 
+from app.cli.main import commands
 from app.config import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -51,3 +53,17 @@ def test_every_decision_says_what_why_and_what_holds_it(decision: Path) -> None:
 
     assert text.startswith(f"# {decision.name[:3]}: ")
     assert all(f"**{part}.**" in text for part in ("Decided", "Why", "Held by"))
+
+
+COMMANDS = [
+    (page.name, words) for page in PAGES for words in re.findall(r"python -m app ([a-z][\w./ -]*)", page.read_text())
+]
+
+
+@pytest.mark.parametrize(("page", "words"), COMMANDS)
+def test_every_command_that_a_page_gives_is_one(page: str, words: str) -> None:
+    name, *arguments = words.split()
+    command = commands.get_command(click.Context(commands), name)
+
+    assert command is not None, f"{page}: {name}"
+    command.make_context(name, arguments)  # raises UsageError for what it does not take
