@@ -33,6 +33,15 @@ def broker(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     kafka.stop()
 
 
+@pytest.fixture(scope="module")
+def module_broker(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`host:port` of a Kafka of this module's own: it may make whatever topics it likes."""
+    kafka = Broker(tmp_path_factory.mktemp("module-broker"))
+    kafka.start()
+    yield kafka.bootstrap
+    kafka.stop()
+
+
 @pytest.fixture
 def make_broker(kafka_jars: Path, tmp_path: Path) -> Iterator[Callable[[], Broker]]:
     """Makes started brokers of one's own, to be killed at will."""

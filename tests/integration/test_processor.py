@@ -18,7 +18,7 @@ from app.log.records import Claim, CommandPlace, claim_headers, encode_claim, ev
 from app.reads import ReadEvents, ReadMessages, ReadState, ReadSubscription
 from tables import rows
 from tests.support.driver import ORIGIN, Driver
-from tests.support.stack import Broker, Command, clean_environment
+from tests.support.stack import Command, clean_environment
 from tests.support.waiting import eventually
 
 
@@ -60,22 +60,14 @@ class Processor:
 
 
 @pytest.fixture(scope="module")
-def driver(module_broker: Broker) -> Driver:
-    topics.create(module_broker.bootstrap, "auerbach", partitions=2, replication=1)
-    return Driver(module_broker.bootstrap)
+def driver(module_broker: str) -> Driver:
+    topics.create(module_broker, "auerbach", partitions=2, replication=1)
+    return Driver(module_broker)
 
 
 @pytest.fixture(scope="module")
-def module_broker(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    broker = Broker(tmp_path_factory.mktemp("processor-broker"))
-    broker.start()
-    yield broker
-    broker.stop()
-
-
-@pytest.fixture(scope="module")
-def processor(module_broker: Broker, driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processor]:
-    running = Processor(module_broker.bootstrap, tmp_path_factory.mktemp("processor"))
+def processor(module_broker: str, driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processor]:
+    running = Processor(module_broker, tmp_path_factory.mktemp("processor"))
     running.start(driver)
     yield running
     running.stop()

@@ -47,8 +47,8 @@ class Changelog:
 
 
 @pytest.fixture
-def changelog(broker: str) -> Changelog:
-    return Changelog(broker)
+def changelog(module_broker: str) -> Changelog:
+    return Changelog(module_broker)
 
 
 def claim(epoch: int) -> Row:
