@@ -131,7 +131,7 @@ class Opening:
                 self._decided = max(self._decided, record.place)
                 self._with_event.append(record.place)
             try:
-                self._tables.apply(decode_event(record.value), record.value)
+                self._tables.apply(decode_event(record.value), record.value, record.request)
             except SeqGapError:
                 # The rows on disk lack something: this group alone is built anew from the log.
                 self._tables.mark_stale(record.group)
@@ -159,4 +159,4 @@ class Opening:
             for message in consumer.read(reader, topics.EVENTS, self._partition, low, epoch):
                 record = self._valid_event(message)
                 if record is not None and record.group in groups:
-                    self._tables.apply(decode_event(record.value), record.value)
+                    self._tables.apply(decode_event(record.value), record.value, record.request)

@@ -12,9 +12,10 @@ from agents.event_log import EventLog
 from agents.flusher import ClosedError, Flusher
 from agents.in_flight import InFlight
 from agents.opening import Opened, Opening
-from app.domain.commands import AnyCommand, Send, decode_command, split_array
+from app.domain.commands import AnyCommand, decode_command, message_of, reaction_of, split_array
 from app.domain.decide import Outcome, decide
 from app.domain.events import Event, encode_event
+from app.domain.idempotency import digest_of_command
 from app.domain.outcomes import Rejection
 from app.kafka.partition import partition_for
 from app.log.records import CommandPlace, event_headers
@@ -152,25 +153,26 @@ class Partition:
 
     def _decide(self, command: AnyCommand, record: CommandRecord, place: CommandPlace) -> Outcome:
         group = self.tables.group(command.group)
-        target = None
-        if isinstance(command, Send) and command.reply_to is not None:
-            target = self.tables.target(group, command.reply_to)
+        seq = message_of(command)
+        target = None if seq is None else self.tables.target(group, seq, reaction_of(command))
         # Made from the record's place, so that every owner gives it the same id.
         event_id = f"{self._context.layout.commands_topic_id}.{self.number}.{place.offset}.{place.index}"
         return decide(group, command, now_ms=record.at_ms, event_id=event_id, target=target)
 
     def _append(self, command: AnyCommand, event: Event, place: CommandPlace, settled: Callable[[], None]) -> None:
         value = encode_event(event)
+        request = digest_of_command(command) if command.client_msg_id is not None else ""
         headers = event_headers(
             event,
             epoch=self.log.epoch,
             command_id=command.id,
             topic_id=self._context.layout.commands_topic_id,
             place=place,
+            request=request,
         )
         try:
             self.log.append(event.group.encode(), value, headers, settled)
-            self.tables.apply(event, value)
+            self.tables.apply(event, value, request)
         except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
             self.fail(why)  # the state and the log may differ now: only reading the log again tells
             return

@@ -45,7 +45,7 @@ class HistoryItem(msgspec.Struct, frozen=True, kw_only=True):
     by: str | None
     at: str
     client_msg_id: str | None
-    text: str
+    text: str | None
     reply_to: int | msgspec.UnsetType = msgspec.UNSET
     mentions: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     attributes: dict[str, object] | msgspec.UnsetType = msgspec.UNSET

@@ -53,13 +53,15 @@ class PartitionTables:
             self._loaded.move_to_end(group_id)
         return state
 
-    def apply(self, event: Event, value: bytes) -> None:
+    def apply(self, event: Event, value: bytes, request: str = "") -> None:
         """Fold one event, whose bytes are `value`, into both tables; nothing happens if it is in already.
+
+        `request` is the digest in its record (`evolve`).
 
         Raises:
             app.domain.evolve.SeqGapError: it is not the group's next one.
         """
-        evolve(self.group(event.group), event)
+        evolve(self.group(event.group), event, request)
         self._changed.add(event.group)
         self._events[rows.event_key(event.group, event.seq)] = value
 
@@ -71,7 +73,7 @@ class PartitionTables:
             value = rows.payload_of(row)
         return value
 
-    def target(self, group: Group, seq: int) -> Target | None:
+    def target(self, group: Group, seq: int, reaction: tuple[str, str] | None = None) -> Target | None:  # noqa: ARG002
         """The message `seq` of the current life, or None if that is no message."""
         if not group.first <= seq <= group.seq or (value := self.event(group.id, seq)) is None:
             return None

@@ -7,7 +7,8 @@ A group's keys begin with its id and a NUL, which no id may contain, so a group 
 | groups | `<group> NUL h` | `Head` |
 | groups | `<group> NUL m <user>` | [role, joined, place] |
 | groups | `<group> NUL b <user>` | null: banned |
-| groups | `<group> NUL p <user>` | [[from, through], …] |
+| groups | `<group> NUL r <seq, 8 bytes>` | the history rule from that seq on |
+| groups | `<group> NUL p <user> NUL <from, 8 bytes>` | through: an ended membership |
 | groups | `<group> NUL s <user> NUL <client_msg_id>` | [seq, at_ms, digest] |
 | history | `<group> NUL e <seq, 8 bytes>` | the event's bytes |
 | both | `NUL position` | `Position` |
@@ -41,7 +42,8 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     name: str
     topic: str
     join: JoinRule
-    rules: list[tuple[int, HistoryRule]]
+    rules: list[tuple[int, HistoryRule]] = []  # in rows of before each rule had one of its own
+    pruned: int = 0
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +69,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
 _encode = msgspec.json.encode
 _head = msgspec.json.Decoder(Head)
 _member = msgspec.json.Decoder(tuple[Role, int, int])
-_past = msgspec.json.Decoder(list[tuple[int, int]])
+_past = msgspec.json.Decoder(int | list[tuple[int, int]])  # the list: a row of before each span had one of its own
+_rule = msgspec.json.Decoder(HistoryRule)
 _sent = msgspec.json.Decoder(tuple[int, int, str])
 _position = msgspec.json.Decoder(Position)
 
@@ -104,7 +107,7 @@ def claim_key(epoch: int) -> bytes:
 
 def event_key(group: str, seq: int) -> bytes:
     """The key of an event's row."""
-    return group_prefix(group) + b"e" + seq.to_bytes(8, "big")
+    return group_prefix(group) + b"e" + _seq(seq)
 
 
 def stale_key(group: str) -> bytes:
@@ -135,16 +138,22 @@ def part_rows(group: Group, parts: Iterable[Part], epoch: int) -> Iterator[tuple
                 yield prefix + b"m" + user.encode(), _maybe(epoch, payload)
             case ("ban", user):
                 yield prefix + b"b" + user.encode(), _maybe(epoch, b"null" if user in group.banned else None)
-            case ("past", user):
-                spans = group.past.get(user)
-                yield prefix + b"p" + user.encode(), _maybe(epoch, _encode(spans) if spans else None)
+            case ("rule", seq):
+                rule = next((rule for since, rule in group.rules if since == int(seq)), None)
+                yield prefix + b"r" + _seq(int(seq)), _maybe(epoch, None if rule is None else _encode(rule))
+            case ("past", user, since):
+                through = next((t for s, t in group.past.get(user, ()) if s == int(since)), None)
+                key = prefix + b"p" + user.encode() + b"\x00" + _seq(int(since))
+                yield key, _maybe(epoch, None if through is None else b"%d" % through)
             case ("sent", user, client_msg_id):
                 s = group.sent.get((user, client_msg_id))
                 payload = None if s is None else _encode((s.seq, s.at_ms, s.digest))
                 yield prefix + b"s" + user.encode() + b"\x00" + client_msg_id.encode(), _maybe(epoch, payload)
             case _:
                 raise AssertionError(f"no row for {part}")
-    head = Head(group.seq, group.first, group.life, group.at_ms, group.name, group.topic, group.join, group.rules)
+    head = Head(
+        group.seq, group.first, group.life, group.at_ms, group.name, group.topic, group.join, pruned=group.pruned
+    )
     yield prefix + b"h", value(epoch, _encode(head))
 
 
@@ -159,22 +168,42 @@ def read_group(group: str, rows: Iterable[tuple[bytes, bytes]]) -> Group:
         if kind == b"h":
             head = _head.decode(payload)
             state.seq, state.first, state.life, state.at_ms = head.seq, head.first, head.life, head.at_ms
-            state.name, state.topic, state.join, state.rules = head.name, head.topic, head.join, head.rules
+            state.name, state.topic, state.join, state.pruned = head.name, head.topic, head.join, head.pruned
+            state.rules.extend(head.rules)
+            state.touched.update(("rule", str(since)) for since, _ in head.rules)
+        elif kind == b"r":
+            state.rules.append((int.from_bytes(name, "big"), _rule.decode(payload)))
         elif kind == b"m":
             members.append((name.decode(), Member(*_member.decode(payload))))
         elif kind == b"b":
             state.banned.add(name.decode())
         elif kind == b"p":
-            state.past[name.decode()] = _past.decode(payload)
+            _add_past(state, name, _past.decode(payload))
         elif kind == b"s":
             user, client_msg_id = name.split(b"\x00")
             sent.append(((user.decode(), client_msg_id.decode()), Sent(*_sent.decode(payload))))
-    # The order that the fold made: of joining, and of sending.
+    # The order that the fold made: of joining, of sending, of seq.
+    state.rules = sorted(set(state.rules))
+    for spans in state.past.values():
+        spans.sort()
     members.sort(key=lambda item: (item[1].joined, item[1].place))
     sent.sort(key=lambda item: item[1].seq)
     state.members.update(members)
     state.sent.update(sent)
     return state
+
+
+def _add_past(state: Group, name: bytes, said: int | list[tuple[int, int]]) -> None:
+    if isinstance(said, list):
+        state.past.setdefault(name.decode(), []).extend(said)
+        return
+    # The seq's bytes may be NUL themselves, so it is cut off by its length.
+    user, since = name[:-9].decode(), int.from_bytes(name[-8:], "big")
+    state.past.setdefault(user, []).append((since, said))
+
+
+def _seq(seq: int) -> bytes:
+    return seq.to_bytes(8, "big")
 
 
 def _maybe(epoch: int, payload: bytes | None) -> bytes | None:

@@ -45,6 +45,19 @@ class CreateGroup(Command, frozen=True, tag="create_group"):
     members: tuple[MemberSpec, ...] = ()
 
 
+class UpdateGroup(Command, frozen=True, tag="update_group"):
+    """Change what is given of the group's settings."""
+
+    name: str | None = None
+    topic: str | None = None
+    join: JoinRule | None = None
+    history: HistoryRule | None = None
+
+
+class DeleteGroup(Command, frozen=True, tag="delete_group"):
+    """End this life of the group."""
+
+
 class Join(Command, frozen=True, tag="join"):
     """Become a member of an open group."""
 
@@ -67,6 +80,19 @@ class RemoveMember(Command, frozen=True, tag="remove_member"):
     ban: bool = False
 
 
+class Unban(Command, frozen=True, tag="unban"):
+    """Let somebody in again."""
+
+    user: str
+
+
+class SetRole(Command, frozen=True, tag="set_role"):
+    """Give a member another role; `owner` transfers the ownership."""
+
+    user: str
+    role: Role
+
+
 class Send(Command, frozen=True, tag="send"):
     """Post a message. `reply_to` is the seq of a message of this life."""
 
@@ -77,15 +103,73 @@ class Send(Command, frozen=True, tag="send"):
     attributes: dict[str, Any] | None = None
 
 
-AnyCommand = CreateGroup | Join | Leave | AddMember | RemoveMember | Send
+class Edit(Command, frozen=True, tag="edit"):
+    """Replace the text of the message `seq`."""
 
+    seq: int
+    text: str
+
+
+class Delete(Command, frozen=True, tag="delete"):
+    """Take back the content of the message `seq`."""
+
+    seq: int
+
+
+class React(Command, frozen=True, tag="react"):
+    """Add the caller's `emoji` to the message `seq`."""
+
+    seq: int
+    emoji: str
+
+
+class Unreact(Command, frozen=True, tag="unreact"):
+    """Take the caller's `emoji` from the message `seq`."""
+
+    seq: int
+    emoji: str
+
+
+class PruneHistory(Command, frozen=True, tag="prune_history"):
+    """Serve no message up to the seq `through` any more. No request of a client: retention is an authority's."""
+
+    through: int
+
+
+AnyCommand = (
+    CreateGroup
+    | UpdateGroup
+    | DeleteGroup
+    | Join
+    | Leave
+    | AddMember
+    | RemoveMember
+    | Unban
+    | SetRole
+    | Send
+    | Edit
+    | Delete
+    | React
+    | Unreact
+    | PruneHistory
+)
+
+# What a client may ask, by the request's type.
 COMMANDS: dict[str, type[Command]] = {
     "create_group": CreateGroup,
+    "update_group": UpdateGroup,
+    "delete_group": DeleteGroup,
     "join": Join,
     "leave": Leave,
     "add_member": AddMember,
     "remove_member": RemoveMember,
+    "unban": Unban,
+    "set_role": SetRole,
     "send": Send,
+    "edit": Edit,
+    "delete": Delete,
+    "react": React,
+    "unreact": Unreact,
 }
 
 _one: msgspec.json.Decoder[AnyCommand] = msgspec.json.Decoder(AnyCommand)
@@ -116,3 +200,21 @@ def split_array(value: bytes) -> list[bytes | msgspec.Raw]:
     if value[:1] == b"[":
         return list(_many.decode(value))
     return [value]
+
+
+def message_of(command: AnyCommand) -> int | None:
+    """The seq of the message that `command` refers to, None if it refers to none."""
+    match command:
+        case Send():
+            return command.reply_to
+        case Edit() | Delete() | React() | Unreact():
+            return command.seq
+        case _:
+            return None
+
+
+def reaction_of(command: AnyCommand) -> tuple[str, str] | None:
+    """The reaction that `command` adds or takes, as (user, emoji)."""
+    if isinstance(command, React | Unreact) and command.by is not None:
+        return command.by, command.emoji
+    return None

@@ -4,6 +4,7 @@ An event's JSON (`encode_event`) is encoded once: it is the Kafka value, the Web
 the AMQP body (design I6), so field order and spelling here are what every client sees.
 """
 
+import typing
 from typing import Any, ClassVar
 
 import msgspec
@@ -35,6 +36,22 @@ class GroupCreated(Data, frozen=True):
     members: tuple[NewMember, ...]
 
 
+class GroupUpdated(Data, frozen=True):
+    """Settings of the group changed: those that are there."""
+
+    kind: ClassVar[str] = "group.updated"
+    name: str | None = None
+    topic: str | None = None
+    join: JoinRule | None = None
+    history: HistoryRule | None = None
+
+
+class GroupDeleted(Data, frozen=True):
+    """This life of the group is over."""
+
+    kind: ClassVar[str] = "group.deleted"
+
+
 class MemberJoined(Data, frozen=True):
     """`user` is a member now."""
 
@@ -59,21 +76,90 @@ class MemberRemoved(Data, frozen=True):
     owner: str | None = None
 
 
+class MemberUnbanned(Data, frozen=True):
+    """`user` may come in again."""
+
+    kind: ClassVar[str] = "member.unbanned"
+    user: str
+
+
+class MemberRoleChanged(Data, frozen=True):
+    """`user` has another role. On a transfer of ownership `former` (`from` in JSON) was the owner, and is an admin."""
+
+    kind: ClassVar[str] = "member.role_changed"
+    user: str
+    role: Role
+    former: str | None = msgspec.field(default=None, name="from")
+
+
 class MessagePosted(Data, frozen=True):
-    """A message. Absent options are left out."""
+    """A message. Absent options are left out. `text` is null, and `deleted` true, where it was redacted since."""
 
     kind: ClassVar[str] = "message.posted"
-    text: str
+    text: str | None
     reply_to: int | None = None
     mentions: tuple[str, ...] = ()
     attributes: dict[str, Any] | None = None
+    deleted: bool = False
 
 
-AnyData = GroupCreated | MemberJoined | MemberLeft | MemberRemoved | MessagePosted
+class MessageEdited(Data, frozen=True):
+    """The message `target` has another text; null, and `deleted` true, where the message was redacted since."""
 
-KINDS: dict[str, type[Data]] = {
-    data.kind: data for data in (GroupCreated, MemberJoined, MemberLeft, MemberRemoved, MessagePosted)
-}
+    kind: ClassVar[str] = "message.edited"
+    target: int
+    text: str | None
+    deleted: bool = False
+
+
+class MessageDeleted(Data, frozen=True):
+    """The message `target` has no content any more."""
+
+    kind: ClassVar[str] = "message.deleted"
+    target: int
+
+
+class ReactionAdded(Data, frozen=True):
+    """The event's author reacted to the message `target`."""
+
+    kind: ClassVar[str] = "reaction.added"
+    target: int
+    emoji: str
+
+
+class ReactionRemoved(Data, frozen=True):
+    """The event's author took back a reaction to the message `target`."""
+
+    kind: ClassVar[str] = "reaction.removed"
+    target: int
+    emoji: str
+
+
+class HistoryPruned(Data, frozen=True):
+    """Messages up to the seq `through` are no longer served (retention)."""
+
+    kind: ClassVar[str] = "history.pruned"
+    through: int
+
+
+AnyData = (
+    GroupCreated
+    | GroupUpdated
+    | GroupDeleted
+    | MemberJoined
+    | MemberLeft
+    | MemberRemoved
+    | MemberUnbanned
+    | MemberRoleChanged
+    | MessagePosted
+    | MessageEdited
+    | MessageDeleted
+    | ReactionAdded
+    | ReactionRemoved
+    | HistoryPruned
+)
+
+KINDS: dict[str, type[Data]] = {data.kind: data for data in typing.get_args(AnyData)}
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="event"):

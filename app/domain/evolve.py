@@ -6,7 +6,24 @@ copying the members of a group of 50,000 for each join would make the cost of an
 """
 
 from app.domain import idempotency, instants
-from app.domain.events import Event, GroupCreated, MemberJoined, MemberLeft, MemberRemoved, MessagePosted
+from app.domain.commands import HistoryRule, Role
+from app.domain.events import (
+    Event,
+    GroupCreated,
+    GroupDeleted,
+    GroupUpdated,
+    HistoryPruned,
+    MemberJoined,
+    MemberLeft,
+    MemberRemoved,
+    MemberRoleChanged,
+    MemberUnbanned,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    ReactionAdded,
+    ReactionRemoved,
+)
 from app.domain.state import Group, Member, Sent
 
 
@@ -14,8 +31,11 @@ class SeqGapError(Exception):
     """An event that is not the next one: the fold has lost its place and must not guess."""
 
 
-def evolve(group: Group, event: Event) -> Group:
+def evolve(group: Group, event: Event, request: str = "") -> Group:
     """`group` after `event`; unchanged if the event is in it already.
+
+    `request` is the digest of what was asked, as the event's record carries it; without it (records of before it was
+    written) the event tells.
 
     Raises:
         SeqGapError: `event.seq` is beyond the next one.
@@ -24,39 +44,60 @@ def evolve(group: Group, event: Event) -> Group:
         return group
     if event.seq != group.seq + 1:
         raise SeqGapError(f"{group.id}: event {event.seq} after {group.seq}")
-    if isinstance(event.data, GroupCreated):
-        _begin_life(group)
     group.seq = event.seq
     group.at_ms = instants.to_ms(event.at)
     group.touched.add(("head",))
     _apply(group, event)
-    _remember(group, event)
+    _remember(group, event, request)
     return group
 
 
-def _apply(group: Group, event: Event) -> None:
+def _apply(group: Group, event: Event) -> None:  # noqa: C901 - a branch a command
     match event.data:
+        case MessagePosted() | MessageEdited() | MessageDeleted() | ReactionAdded() | ReactionRemoved():
+            pass  # messages are the history's; the head's seq and instant are all the state keeps
         case GroupCreated() as d:
-            group.life, group.first = "alive", event.seq
+            _end_life(group)
+            _forget_keys(group)
+            group.life, group.first, group.pruned = "alive", event.seq, 0
             group.name, group.topic, group.join = d.name, d.topic, d.join
-            group.rules = [(event.seq, d.history)]
+            _rule(group, event.seq, d.history)
             for place, new in enumerate(d.members):
                 _enter(group, new.user, Member(new.role, event.seq, place))
+        case GroupUpdated() as d:
+            group.name = group.name if d.name is None else d.name
+            group.topic = group.topic if d.topic is None else d.topic
+            group.join = d.join or group.join
+            if d.history is not None:
+                _rule(group, event.seq, d.history)
+        case GroupDeleted():
+            _end_life(group)
+            group.life = "deleted"
         case MemberJoined() as d:
             _enter(group, d.user, Member(d.role, event.seq))
         case MemberLeft() as d:
             _exit(group, d.user, event.seq)
         case MemberRemoved() as d:
-            if d.user in group.members:
-                _exit(group, d.user, event.seq)
+            _exit(group, d.user, event.seq)
             if d.banned:
                 group.banned.add(d.user)
                 group.touched.add(("ban", d.user))
             if d.owner is not None:
-                group.members[d.owner].role = "owner"
-                group.touched.add(("member", d.owner))
-        case MessagePosted():
-            pass  # messages are the history's; the head's seq and instant are all the state keeps
+                _set_role(group, d.owner, "owner")
+        case MemberUnbanned() as d:
+            group.banned.discard(d.user)
+            group.touched.add(("ban", d.user))
+        case MemberRoleChanged() as d:
+            if d.former is not None:
+                _set_role(group, d.former, "admin")
+            _set_role(group, d.user, d.role)
+        case HistoryPruned() as d:
+            group.pruned = max(group.pruned, d.through)
+
+
+def _rule(group: Group, seq: int, rule: HistoryRule) -> None:
+    group.rules.append((seq, rule))
+    group.touched.add(("rule", str(seq)))
 
 
 def _enter(group: Group, user: str, member: Member) -> None:
@@ -65,17 +106,25 @@ def _enter(group: Group, user: str, member: Member) -> None:
 
 
 def _exit(group: Group, user: str, seq: int) -> None:
-    member = group.members.pop(user)
-    group.past.setdefault(user, []).append((member.joined, seq))
-    group.touched.update({("member", user), ("past", user)})
+    member = group.members.pop(user, None)
+    if member is not None:  # else banned ahead
+        group.past.setdefault(user, []).append((member.joined, seq))
+        group.touched.update({("member", user), ("past", user, str(member.joined))})
 
 
-def _remember(group: Group, event: Event) -> None:
+def _set_role(group: Group, user: str, role: Role) -> None:
+    member = group.members.get(user)
+    if member is not None:
+        member.role = role
+        group.touched.add(("member", user))
+
+
+def _remember(group: Group, event: Event, request: str) -> None:
     """Keep the event's `client_msg_id`, and let go of those out of the window, oldest first."""
     if event.client_msg_id is not None:
         key = (event.by or "", event.client_msg_id)
         group.sent.pop(key, None)  # an expired key used again goes to the end of the order
-        group.sent[key] = Sent(event.seq, group.at_ms, idempotency.digest_of_event(event))
+        group.sent[key] = Sent(event.seq, group.at_ms, request or idempotency.digest_of_event(event))
         group.touched.add(("sent", *key))
     while group.sent:
         key, sent = next(iter(group.sent.items()))
@@ -85,13 +134,18 @@ def _remember(group: Group, event: Event) -> None:
         group.touched.add(("sent", *key))
 
 
-def _begin_life(group: Group) -> None:
-    """Bans, memberships and keys end with a life (protocol §9)."""
+def _end_life(group: Group) -> None:
+    """Memberships, bans and rules end with a life; keys only when the next one begins (protocol §9)."""
     group.touched.update(("member", user) for user in group.members)
     group.touched.update(("ban", user) for user in group.banned)
-    group.touched.update(("past", user) for user in group.past)
-    group.touched.update(("sent", *key) for key in group.sent)
+    group.touched.update(("past", user, str(since)) for user, spans in group.past.items() for since, _ in spans)
+    group.touched.update(("rule", str(seq)) for seq, _ in group.rules)
     group.members.clear()
     group.banned.clear()
     group.past.clear()
+    group.rules.clear()
+
+
+def _forget_keys(group: Group) -> None:
+    group.touched.update(("sent", *key) for key in group.sent)
     group.sent.clear()

@@ -6,7 +6,21 @@ from typing import Any
 
 import msgspec
 
-from app.domain.commands import AddMember, Command, CreateGroup, RemoveMember, Send
+from app.domain.commands import (
+    AddMember,
+    Command,
+    CreateGroup,
+    Delete,
+    Edit,
+    PruneHistory,
+    React,
+    RemoveMember,
+    Send,
+    SetRole,
+    Unban,
+    Unreact,
+    UpdateGroup,
+)
 from app.domain.outcomes import Rejection
 
 ID_BYTES = 128
@@ -16,6 +30,7 @@ TOPIC_BYTES = 1024
 TEXT_BYTES = 16_384
 ATTRIBUTES_BYTES = 4096
 MENTIONS = 100
+EMOJI_BYTES = 64
 SEQ_LIMIT = 2**53
 
 _control = re.compile("[\x00-\x1f\x7f-\x9f]")  # Unicode's Cc
@@ -73,7 +88,7 @@ def check(command: Command) -> Rejection | None:
     return next(_refusals(command), None)
 
 
-def _refusals(c: Command) -> Iterator[Rejection]:
+def _refusals(c: Command) -> Iterator[Rejection]:  # noqa: C901 - a branch a command
     if why := bad_id(c.group):
         yield invalid("group", why)
     if c.by is not None and (why := bad_id(c.by)):
@@ -83,20 +98,49 @@ def _refusals(c: Command) -> Iterator[Rejection]:
     match c:
         case CreateGroup():
             yield from _create(c)
-        case AddMember() | RemoveMember():
+        case UpdateGroup():
+            yield from _naming(c.name, c.topic)
+        case AddMember() | RemoveMember() | Unban() | SetRole():
             if why := bad_id(c.user):
                 yield invalid("user", why)
             if isinstance(c, AddMember) and c.role == "owner":
                 yield invalid("role", "must not be owner: ownership is transferred")
         case Send():
             yield from _send(c)
+        case Edit():
+            yield from _seq("seq", c.seq)
+            yield from _text(c.text)
+        case Delete():
+            yield from _seq("seq", c.seq)
+        case React() | Unreact():
+            yield from _seq("seq", c.seq)
+            if why := bad_text(c.emoji, 1, EMOJI_BYTES):
+                yield invalid("emoji", why)
+        case PruneHistory():
+            yield from _seq("through", c.through)
+
+
+def _naming(name: str | None, topic: str | None) -> Iterator[Rejection]:
+    if name is not None and (why := bad_text(name, 1, NAME_BYTES)):
+        yield invalid("name", why)
+    if topic is not None and (why := bad_text(topic, 0, TOPIC_BYTES)):
+        yield invalid("topic", why)
+
+
+def _seq(field: str, seq: int) -> Iterator[Rejection]:
+    if not 0 <= seq < SEQ_LIMIT:
+        yield invalid(field, "must be a seq: an integer from 0 below 2^53")
+
+
+def _text(text: str) -> Iterator[Rejection]:
+    if size(text) > TEXT_BYTES:
+        yield Rejection("too_large", f"text: must be 1 to {TEXT_BYTES} bytes of UTF-8", field="text")
+    if why := bad_text(text, 1, TEXT_BYTES):
+        yield invalid("text", why)
 
 
 def _create(c: CreateGroup) -> Iterator[Rejection]:
-    if why := bad_text(c.name, 1, NAME_BYTES):
-        yield invalid("name", why)
-    if why := bad_text(c.topic, 0, TOPIC_BYTES):
-        yield invalid("topic", why)
+    yield from _naming(c.name, c.topic)
     for member in c.members:
         if why := bad_id(member.user):
             yield invalid("members", why)
@@ -105,12 +149,9 @@ def _create(c: CreateGroup) -> Iterator[Rejection]:
 
 
 def _send(c: Send) -> Iterator[Rejection]:
-    if size(c.text) > TEXT_BYTES:
-        yield Rejection("too_large", f"text: must be 1 to {TEXT_BYTES} bytes of UTF-8", field="text")
-    if why := bad_text(c.text, 1, TEXT_BYTES):
-        yield invalid("text", why)
-    if c.reply_to is not None and not 0 <= c.reply_to < SEQ_LIMIT:
-        yield invalid("reply_to", "must be a seq: an integer from 0 below 2^53")
+    yield from _text(c.text)
+    if c.reply_to is not None:
+        yield from _seq("reply_to", c.reply_to)
     if len(c.mentions) > MENTIONS:
         yield invalid("mentions", f"must be at most {MENTIONS} users")
     for user in c.mentions:

@@ -4,6 +4,7 @@ Messages are not here: the one a command refers to comes to `decide` as a `Targe
 cost of a decision does not grow with the history. A group's owner is the only holder of its state.
 """
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,8 +12,8 @@ from app.domain.commands import HistoryRule, JoinRule, Role
 
 RANK: dict[Role, int] = {"reader": 0, "member": 1, "admin": 2, "owner": 3}
 
-# What `evolve` changed, for the tables: ("head",), ("member", user), ("ban", user),
-# ("past", user) or ("sent", user, client_msg_id).
+# What `evolve` changed, for the tables: ("head",), ("rule", seq), ("member", user), ("ban", user),
+# ("past", user, from) or ("sent", user, client_msg_id).
 Part = tuple[str, ...]
 
 
@@ -36,11 +37,15 @@ class Sent:
 
 @dataclass(slots=True, frozen=True)
 class Target:
-    """The message that a command refers to; `by` None where an authority posted it."""
+    """The message that a command refers to; `by` None where an authority posted it.
+
+    `reacted`: the command's caller has reacted to it with the command's emoji.
+    """
 
     seq: int
     by: str | None
     deleted: bool = False
+    reacted: bool = False
 
 
 @dataclass(slots=True)
@@ -48,7 +53,8 @@ class Group:
     """State at `seq` (0: no event yet). `first` is the seq of the current life's `group.created`.
 
     `rules` are the history rules of this life, each from its seq on; `past` the ended memberships of
-    each user as (from, through), both needed to say who may read what (protocol §2).
+    each user as (from, through), both needed to say who may read what (protocol §2). Messages up to
+    `pruned` are no longer served.
     """
 
     id: str
@@ -59,6 +65,7 @@ class Group:
     topic: str = ""
     join: JoinRule = "invite"
     at_ms: int = 0
+    pruned: int = 0
     rules: list[tuple[int, HistoryRule]] = field(default_factory=list)
     members: dict[str, Member] = field(default_factory=dict)
     banned: set[str] = field(default_factory=set)
@@ -77,17 +84,22 @@ class Group:
         return touched
 
 
+def owner_of(group: Group) -> str | None:
+    """The owner; None for a group without members."""
+    return next((user for user, member in group.members.items() if member.role == "owner"), None)
+
+
+def _since(rule: tuple[int, HistoryRule]) -> int:
+    return rule[0]
+
+
 def readable(group: Group, user: str, seq: int) -> bool:
     """Whether `user`, a member, may read the event `seq` of this life.
 
     The rule in force when the event was written holds for it; one's own joining and leaving are readable.
     """
-    rule: HistoryRule = "all"
-    for since, value in group.rules:
-        if since > seq:
-            break
-        rule = value
-    if rule == "all":
+    place = bisect_right(group.rules, seq, key=_since)
+    if place == 0 or group.rules[place - 1][1] == "all":
         return True
     member = group.members.get(user)
     if member is not None and seq >= member.joined:

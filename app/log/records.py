@@ -44,6 +44,7 @@ class EventRecord:
     command_topic_id: str
     place: CommandPlace
     value: bytes
+    request: str = ""  # the digest of what was asked (`idempotency`); "" where no `client_msg_id` came with it
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="claim"):
@@ -62,9 +63,11 @@ class ClaimRecord:
     claim: Claim
 
 
-def event_headers(event: Event, *, epoch: int, command_id: str, topic_id: str, place: CommandPlace) -> Headers:
+def event_headers(
+    event: Event, *, epoch: int, command_id: str, topic_id: str, place: CommandPlace, request: str = ""
+) -> Headers:
     """The headers of an event's record, CloudEvents' in binary mode among them."""
-    return [
+    headers = [
         ("seq", b"%d" % event.seq),
         ("epoch", b"%d" % epoch),
         ("kind", event.kind.encode()),
@@ -79,6 +82,9 @@ def event_headers(event: Event, *, epoch: int, command_id: str, topic_id: str, p
         ("ce_time", event.at.encode()),
         ("content-type", b"application/json"),
     ]
+    if request:
+        headers.append(("request", request.encode()))
+    return headers
 
 
 def claim_headers() -> Headers:
@@ -120,6 +126,7 @@ def decode_record(
             command_topic_id=named["command_topic_id"].decode(),  # type: ignore[union-attr]
             place=CommandPlace(int(named["command_offset"]), int(named["command_index"])),  # type: ignore[arg-type]
             value=value,
+            request=(named.get("request") or b"").decode(),
         )
     except (KeyError, ValueError, TypeError, AttributeError, msgspec.MsgspecError) as bad:
         raise RecordError(f"offset {offset}: {bad!r}") from bad
