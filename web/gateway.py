@@ -14,6 +14,7 @@ from aiohttp import web
 from app.config import Settings
 from app.kafka import topics
 from app.kafka.producer import Producer
+from app.owners import Owners
 from app.telemetry import logger
 from web import http
 from web.auth import Authenticator
@@ -23,7 +24,6 @@ from web.end_offsets import EndOffsets, KafkaEnds
 from web.hub import Hub
 from web.intake import Intake
 from web.log_reader import LogReader
-from web.owners import Owners
 from web.reads_client import OwnerCalls, Reads
 from web.session import Door
 from web.sessions import Sessions
@@ -95,7 +95,7 @@ async def _run(settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, 130)
     listener = http.listening_socket(settings.host, settings.port)
     try:
-        layout = await asyncio.to_thread(topics.check, settings.bootstrap, settings.app_id)
+        layout = await asyncio.to_thread(topics.check, settings.bootstrap, settings.app_id, settings.partitions_given)
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=8))

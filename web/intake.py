@@ -7,6 +7,7 @@ import msgspec
 from app.kafka import topics
 from app.log.fence import Fence
 from app.log.records import ClaimRecord, EventRecord, RecordError, decode_record
+from app.owners import Owners, parse_owner
 from app.reads import decode_outcome
 from app.telemetry import logger
 from web import metrics
@@ -14,7 +15,6 @@ from web.commander import Commander
 from web.frames import text_frame
 from web.hub import Hub, LiveEvent, leaving_user
 from web.log_reader import RawRecord, Start
-from web.owners import Owners, parse_owner
 
 _log = logger("web")
 

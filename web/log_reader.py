@@ -13,10 +13,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from app.kafka import consumer as kafka
 from app.kafka import topics
 from app.kafka.topics import Layout
+from app.owners import parse_owner, supersedes
 from app.reads import OwnerRecord
 from app.telemetry import logger
 from web import metrics
-from web.owners import parse_owner, supersedes
 
 BATCH = 500
 # Batches on their way to the loop: beyond it the thread waits, and librdkafka's own bounds stop the fetching.

@@ -11,10 +11,10 @@ import aiohttp
 import msgspec
 
 from app.kafka.partition import partition_for
+from app.owners import Owners
 from app.reads import READS_PATH, Answer, AnyRead, decode_answers, encode_reads
 from web import metrics
 from web.end_offsets import EndOffsets, EndUnknownError
-from web.owners import Owners
 
 BATCH_READS = 32
 CALLS_PER_OWNER = 4

@@ -9,9 +9,9 @@ import pytest
 from aiohttp import web
 
 from app.kafka.partition import partition_for
+from app.owners import Owners
 from app.reads import Answer, AnyRead, OwnerRecord, ReadState, decode_reads, encode_answers
 from web.end_offsets import EndOffsets
-from web.owners import Owners
 from web.reads_client import OwnerCallError, OwnerCalls, Reads, UnavailableError
 
 P = partition_for(b"g", 4)

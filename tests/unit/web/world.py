@@ -22,6 +22,7 @@ from app.domain.outcomes import Duplicate, Rejection
 from app.kafka import topics
 from app.kafka.partition import partition_for
 from app.log.records import NOWHERE, Claim, claim_headers, encode_claim, event_headers
+from app.owners import Owners
 from app.reads import (
     Answer,
     AnyRead,
@@ -43,7 +44,6 @@ from web.conversation import Service
 from web.hub import Hub
 from web.intake import Intake
 from web.log_reader import Start
-from web.owners import Owners
 from web.reads_client import UnavailableError
 from web.session import Door
 from web.sessions import Sessions
