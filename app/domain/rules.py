@@ -33,6 +33,8 @@ MENTIONS = 100
 EMOJI_BYTES = 64
 SEQ_LIMIT = 2**53
 
+_DOTS = frozenset({".", ".."})
+
 _control = re.compile("[\x00-\x1f\x7f-\x9f]")  # Unicode's Cc
 _forbidden = re.compile("[\x00\ud800-\udfff]")  # not storable as text anywhere
 
@@ -52,24 +54,33 @@ def bad_id(value: str, limit: int = ID_BYTES) -> str | None:
 
     An id is opaque and compared byte for byte; `.` and `..` are refused because URLs swallow them.
     """
+    if _plain(value, limit) and value[0] > " " < value[-1] and value not in _DOTS:
+        return None
     if not 1 <= size(value) <= limit:
         return f"must be 1 to {limit} bytes of UTF-8"
     if _control.search(value) or _forbidden.search(value):
         return "must not contain a control character or a lone surrogate"
     if value[0].isspace() or value[-1].isspace():
         return "must not begin or end with whitespace"
-    if value in {".", ".."}:
+    if value in _DOTS:
         return "must not be '.' or '..'"
     return None
 
 
 def bad_text(value: str, low: int, high: int) -> str | None:
     """Why `value` is no text of `low` to `high` bytes, or None if it is."""
+    if low and _plain(value, high):
+        return None
     if not low <= size(value) <= high:
         return f"must be {low} to {high} bytes of UTF-8"
     if _forbidden.search(value):
         return "must not contain U+0000 or a lone surrogate"
     return None
+
+
+def _plain(value: str, limit: int) -> bool:
+    """Whether `value` is printable ASCII within `limit`, as most text is: three calls instead of two searches."""
+    return 0 < len(value) <= limit and value.isascii() and value.isprintable()
 
 
 def bad_value(value: Any) -> bool:

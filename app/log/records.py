@@ -20,8 +20,7 @@ class RecordError(Exception):
     """A record of the events topic that is neither an event nor a claim."""
 
 
-@dataclass(slots=True, frozen=True, order=True)
-class CommandPlace:
+class CommandPlace(msgspec.Struct, frozen=True, order=True):
     """Where a command stands in its partition: the record's offset, and its place in the record's array."""
 
     offset: int
@@ -31,8 +30,7 @@ class CommandPlace:
 NOWHERE = CommandPlace(-1, -1)
 
 
-@dataclass(slots=True, frozen=True)
-class EventRecord:
+class EventRecord(msgspec.Struct, frozen=True):
     """An event as it stands in the log, still encoded; `value` is exactly the client's frame."""
 
     offset: int
