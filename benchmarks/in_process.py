@@ -1,0 +1,121 @@
+"""A partition in this process, with both tables in RocksDB and everything but a broker: what a command costs us.
+
+The producer takes all records at once and reports them in the loop's next turn, so that deciding, folding, encoding
+and writing behind are as in a processor; librdkafka, Faust and the broker are left out.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rocksdict import Options, Rdict
+
+from agents.commands import CommandRecord
+from agents.context import Context
+from agents.opening import Opened
+from agents.partition import Partition
+from app.config import Settings
+from app.domain.commands import Command
+from app.kafka import topics
+from app.kafka.producer import Headers, Producer, Report
+from app.kafka.topics import Layout
+from app.log.records import NOWHERE
+from benchmarks.lab import record
+from tables.partition_tables import PartitionTables
+from tables.store import RocksStore
+from tables.write_behind import TableChangelog, WriteBehind
+
+EPOCH = 0
+NOW_MS = 1_795_569_600_000
+
+
+class MemoryProducer(Producer):
+    """Takes everything and keeps nothing; reports come in order in the loop's next turn."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._next: Counter[str] = Counter({topics.EVENTS: EPOCH + 1})
+        self._due: list[tuple[Report, int]] = []
+
+    def produce(
+        self,
+        topic: str,
+        partition: int,  # noqa: ARG002 - one partition is all there is
+        *,
+        key: bytes | None,  # noqa: ARG002
+        value: bytes | None,  # noqa: ARG002
+        headers: Headers | None = None,  # noqa: ARG002
+        report: Report | None = None,
+    ) -> None:
+        """Count the record, and report it soon."""
+        offset = self._next[topic]
+        self._next[topic] += 1
+        if report is not None:
+            if not self._due:
+                self._loop.call_soon(self._report)
+            self._due.append((report, offset))
+
+    def _report(self) -> None:
+        due, self._due = self._due, []
+        for report, offset in due:
+            report(offset, None)
+
+
+@contextmanager
+def stores(folder: Path, name: str) -> Iterator[tuple[RocksStore, RocksStore]]:
+    """The two tables of one partition on disk, empty."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    databases = [Rdict(str(folder / f"{name}-{table}"), options) for table in ("groups", "history")]
+    try:
+        yield RocksStore(databases[0]), RocksStore(databases[1])
+    finally:
+        for database in databases:
+            database.close()
+
+
+class Bench:
+    """An open partition, and the instant and offset of its next command record."""
+
+    def __init__(self, groups: RocksStore, history: RocksStore) -> None:
+        producer = MemoryProducer()
+        settings = Settings()
+        layout = Layout(1, "log", "commands")
+        context = Context(settings, layout, producer, producer, "http://here", self._left)
+        self.tables = PartitionTables(groups, history)
+        changelogs = {
+            name: TableChangelog(producer, "", topic, 0, self.tables.stores[name])
+            for name, topic in topics.changelogs(settings.app_id).items()
+        }
+        for changelog in changelogs.values():
+            changelog.loaded(-1)
+        opened = Opened(EPOCH, NOWHERE, frozenset(), WriteBehind(self.tables, changelogs, EPOCH))
+        self.partition = Partition(context, 0, self.tables, opened)
+        self._offset = 0
+
+    async def handle(self, records: Sequence[bytes]) -> float:
+        """Decide the commands of `records` and write everything; the CPU seconds of this process that it took."""
+        began = time.process_time()
+        for value in records:
+            await self.partition.handle(CommandRecord(self._offset, NOW_MS + self._offset, b"g", value, []), _nothing)
+            self._offset += 1
+            await asyncio.sleep(0)
+        await self.partition.in_flight.settled()
+        await self.partition._flusher.flush()  # noqa: SLF001 - the rows belong to the cost
+        return time.process_time() - began
+
+    async def decide(self, *commands: Command) -> None:
+        """One record of these commands."""
+        await self.handle([record(commands)])
+
+    @staticmethod
+    def _left(why: Exception) -> Any:
+        raise why
+
+
+def _nothing() -> None:
+    pass
