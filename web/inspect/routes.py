@@ -10,12 +10,14 @@ from yarl import URL
 from app.domain import rules
 from app.domain.outcomes import Rejection
 from app.inspection import Elsewhere, GroupQuery, Inspector, SearchQuery, encode
+from app.telemetry import logger
 from web.inspect import pages
 from web.inspect.markup import STYLE_HASH
-from web.inspect.right import COOKIE, COOKIE_S, Right
+from web.inspect.right import COOKIE, COOKIE_S, Denied, Right
 
 STATUS: Final = {"invalid": 400, "no_such_group": 404, "unavailable": 503, "timeout": 504}
 CURSOR_BYTES = 512
+FORM_BYTES = 4096
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -23,7 +25,7 @@ _HEADERS = {
     "Vary": "Accept, Authorization, Cookie",
 }
 
-_ALLOWED = "auerbach_allowed"
+_log = logger("inspect")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -48,7 +50,7 @@ class _Pages:
         self._right = right
         self.app = web.Application(middlewares=[self._guard])
         self.app.router.add_get("/", self._cluster)
-        self.app.router.add_get("/groups/{group}", self._group)
+        self.app.router.add_get("/groups/{group:[^/]+}", self._group)
         self.app.router.add_get("/search", self._search)
         self.app.router.add_post("/login", self._login)
         self.app.router.add_post("/logout", self._logout)
@@ -56,8 +58,11 @@ class _Pages:
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Judge, answer, and say on each response what a browser may do with it."""
+        # Signing in brings the token in its body.
+        signs_in = self._right.by_token and (request.method, request.path) == ("POST", pages.ROOT + "login")
+        denied = self._judge(request) if not signs_in else None
         try:
-            response = await self._answer(request, handler)
+            response = await handler(request) if denied is None else self._refuse(request, denied)
         except BadQueryError as bad:
             response = self._problem(request, 400, "invalid", str(bad))
         except web.HTTPMethodNotAllowed as wrong:
@@ -65,22 +70,22 @@ class _Pages:
             response.headers["Allow"] = wrong.headers["Allow"]
         except web.HTTPNotFound:
             response = self._problem(request, 404, "not_found", "there is no such page")
-        except web.HTTPException as other:
-            response = self._problem(request, other.status, "invalid", other.reason)
+        except web.HTTPRequestEntityTooLarge:
+            response = self._problem(request, 413, "too_large", f"a form has at most {FORM_BYTES} bytes")
+        except Exception:  # noqa: BLE001 - an edge: the next page may well do
+            _log.exception("a page failed", path=request.path)
+            response = self._problem(request, 500, "internal", "this page failed; the worker's log says why")
         response.headers.update(_HEADERS)
-        response.headers["Content-Security-Policy"] = self._policy(request.get(_ALLOWED, False))
+        response.headers["Content-Security-Policy"] = self._policy(allowed=denied is None and not signs_in)
         return response
 
-    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self._right.by_token and (request.method, request.path) == ("POST", pages.ROOT + "login"):
-            return await handler(request)
+    def _judge(self, request: web.Request) -> Denied | None:
         peer = request.transport.get_extra_info("peername") if request.transport is not None else None
-        denied = self._right.judge(
+        return self._right.judge(
             peer=peer[0] if peer else None, headers=request.headers, cookie=request.cookies.get(COOKIE)
         )
-        if denied is None:
-            request[_ALLOWED] = True
-            return await handler(request)
+
+    def _refuse(self, request: web.Request, denied: Denied) -> web.Response:
         if denied.status == 401 and _wants_html(request):
             return _html(pages.login(failed=False), status=401)
         response = self._problem(request, denied.status, denied.code, denied.message)
@@ -125,7 +130,7 @@ class _Pages:
         return _json(encode(view))
 
     async def _login(self, request: web.Request) -> web.Response:
-        token = (await request.post()).get("token")
+        token = (await request.clone(client_max_size=FORM_BYTES).post()).get("token")
         if not self._right.by_token:
             raise web.HTTPNotFound
         if not isinstance(token, str) or not self._right.is_token(token.strip()):
