@@ -16,7 +16,7 @@ from agents.partition import Partition
 from agents.transport import App, Worker
 from agents.views import reads_view
 from app.config import Settings
-from app.kafka import topics
+from app.kafka import positions, topics
 from app.kafka.producer import Producer
 from app.kafka.topics import Layout
 from app.telemetry import logger
@@ -34,7 +34,8 @@ def main(settings: Settings) -> None:
     Raises:
         app.kafka.topics.TopicsError: the broker is away, or the topics are not as they must be.
     """
-    layout = topics.check(settings.bootstrap, settings.app_id)
+    layout = topics.check(settings.bootstrap, settings.app_id, settings.partitions_given)
+    positions.check(settings.bootstrap, settings.app_id, layout)
     _datadir(settings).mkdir(parents=True, exist_ok=True)
     port = settings.views_port or _free_port(settings.views_host)
     app = _Processor(settings, layout, port).app

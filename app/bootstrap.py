@@ -40,7 +40,7 @@ def make_topics(settings: Settings) -> tuple[list[str], topics.Layout]:
         TopicsError: the broker does not answer, or the topics are not as they must be.
     """
     made = topics.create(settings.bootstrap, settings.app_id, settings.partitions, settings.replication)
-    layout = topics.check(settings.bootstrap, settings.app_id)
+    layout = topics.check(settings.bootstrap, settings.app_id, settings.partitions_given)
     names = [spec.name for spec in topics.specs(settings.app_id, settings.replication)]
     wait_led(settings.bootstrap, names, layout.partitions)
     return made, layout

@@ -142,6 +142,11 @@ class Settings(BaseSettings):
         """The broker to talk to: the given one, else the one that `up` starts."""
         return self.kafka_bootstrap or f"127.0.0.1:{self.kafka_port}"
 
+    @property
+    def partitions_given(self) -> int | None:
+        """The partition count, where somebody chose it; the log's own is then held against it."""
+        return self.partitions if "partitions" in self.model_fields_set else None
+
     def need_authentication(self) -> None:
         """Refuse to open a door that nobody could pass.
 

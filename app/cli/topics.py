@@ -30,7 +30,7 @@ def create() -> None:
 def check() -> None:
     """Check that every topic is there, with equal partition counts and the right policy."""
     settings = _reachable()
-    _tell(settings.bootstrap, topics.check(settings.bootstrap, settings.app_id))
+    _tell(settings.bootstrap, topics.check(settings.bootstrap, settings.app_id, settings.partitions_given))
 
 
 def _reachable() -> config.Settings:

@@ -1,34 +1,52 @@
-"""The topics, their settings, and the check that every process makes at start (design §3)."""
+"""The topics: made once, and checked by every process at its start (design §3)."""
 
+import logging
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, ResourceType
 
-COMMANDS = "chat.group.commands.v1"
-EVENTS = "chat.group.events.v1"
-REPLIES = "chat.group.replies.v1"
-SIGNALS = "chat.group.signals.v1"
-READS = "chat.group.reads.v1"
-MEMBERSHIPS = "chat.user.memberships.v1"
-OWNERS = "chat.partition.owners.v1"
-DEAD_LETTERS = "chat.deadletters.v1"
+from app.kafka.topic_specs import (
+    COMMANDS,
+    DEAD_LETTERS,
+    EVENTS,
+    MEMBERSHIPS,
+    OWNERS,
+    READS,
+    REPLIES,
+    SIGNALS,
+    TopicSpec,
+    changelogs,
+    groups_changelog,
+    history_changelog,
+    specs,
+)
 
-_MINUTE_MS = 60_000
-_HOUR_MS = 60 * _MINUTE_MS
-_DAY_MS = 24 * _HOUR_MS
+__all__ = [
+    "COMMANDS",
+    "DEAD_LETTERS",
+    "EVENTS",
+    "MEMBERSHIPS",
+    "OWNERS",
+    "READS",
+    "REPLIES",
+    "SIGNALS",
+    "Layout",
+    "TopicSpec",
+    "TopicsError",
+    "changelogs",
+    "check",
+    "create",
+    "groups_changelog",
+    "history_changelog",
+    "specs",
+]
+
+_log = logging.getLogger("topics")
 
 
 class TopicsError(Exception):
     """The topics are not as they must be, or the broker does not say; the message names each fault."""
-
-
-@dataclass(frozen=True, slots=True)
-class TopicSpec:
-    """One topic: its name and the configuration that must hold."""
-
-    name: str
-    config: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,75 +58,36 @@ class Layout:
     commands_topic_id: str
 
 
-def groups_changelog(app_id: str) -> str:
-    """The changelog topic of the `groups` table."""
-    return f"{app_id}-groups-changelog"
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A topic as it is: how many partitions, the fewest copies that one of them has, and its configuration."""
 
-
-def history_changelog(app_id: str) -> str:
-    """The changelog topic of the `history` table."""
-    return f"{app_id}-history-changelog"
-
-
-def changelogs(app_id: str) -> dict[str, str]:
-    """The changelog topic of each table, by the table's name."""
-    return {"groups": groups_changelog(app_id), "history": history_changelog(app_id)}
-
-
-def specs(app_id: str, replication: int) -> list[TopicSpec]:
-    """All topics with their settings."""
-    compacted = {"cleanup.policy": "compact"}
-    changelog = {
-        **compacted,
-        # A late row of a fenced owner must not outlive the claim that voids it (rule F3).
-        "min.compaction.lag.ms": str(_HOUR_MS),
-        "segment.bytes": str(64 * 1024 * 1024),
-    }
-    events = {"cleanup.policy": "delete", "retention.ms": "-1", "retention.bytes": "-1"}
-    if replication == 1:
-        # One copy: an acknowledgement means flushed to its disk (design §3).
-        events["flush.messages"] = "1"
-    return [
-        TopicSpec(
-            COMMANDS,
-            {
-                "cleanup.policy": "delete",
-                "retention.ms": str(7 * _DAY_MS),
-                # The broker's instant is the command's `now` (design I8).
-                "message.timestamp.type": "LogAppendTime",
-            },
-        ),
-        TopicSpec(EVENTS, events),
-        TopicSpec(REPLIES, {"cleanup.policy": "delete", "retention.ms": str(_HOUR_MS)}),
-        TopicSpec(SIGNALS, {"cleanup.policy": "delete", "retention.ms": str(10 * _MINUTE_MS)}),
-        TopicSpec(READS, compacted),
-        TopicSpec(MEMBERSHIPS, compacted),
-        TopicSpec(OWNERS, compacted),
-        TopicSpec(DEAD_LETTERS, {"cleanup.policy": "delete", "retention.ms": str(30 * _DAY_MS)}),
-        TopicSpec(groups_changelog(app_id), changelog),
-        TopicSpec(history_changelog(app_id), changelog),
-    ]
+    partitions: int
+    replication: int
+    config: dict[str, str | None]
 
 
 def create(bootstrap: str, app_id: str, partitions: int, replication: int, timeout_s: float = 30) -> list[str]:
     """Make the topics that are missing; the names of those made. Existing ones stay as they are.
 
     Raises:
-        TopicsError: the broker refused, or did not answer in `timeout_s`.
+        TopicsError: the broker refused, or did not answer in `timeout_s`; or topics of ours exist with another number
+            of partitions than the missing ones would get, and nothing was made.
     """
-    durable = {"unclean.leader.election.enable": "false"}
-    if replication >= 3:
-        durable["min.insync.replicas"] = "2"
-    new = [
-        NewTopic(s.name, num_partitions=partitions, replication_factor=replication, config={**s.config, **durable})
-        for s in specs(app_id, replication)
-    ]
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+    wanted = {spec.name: spec for spec in specs(app_id, replication)}
+    admin = _admin(bootstrap)
     made = []
     try:
-        existing = set(admin.list_topics(timeout=timeout_s).topics)
-        wanted = [topic for topic in new if topic.topic not in existing]
-        for name, future in admin.create_topics(wanted, operation_timeout=timeout_s).items() if wanted else ():
+        existing = admin.list_topics(timeout=timeout_s).topics
+        missing = [spec for name, spec in wanted.items() if name not in existing]
+        counts = {name: len(existing[name].partitions) for name in wanted if name in existing}
+        if missing and (others := {count for count in counts.values() if count != partitions}):
+            raise TopicsError(
+                f"AUERBACH_PARTITIONS is {partitions}, but there are topics with {_in_words(others)} partitions "
+                f"({_each(counts)}); the number is fixed for the life of the log"
+            )
+        new = [NewTopic(s.name, partitions, replication, config={**s.config, **s.advised}) for s in missing]
+        for name, future in admin.create_topics(new, operation_timeout=timeout_s).items() if new else ():
             try:
                 future.result(timeout=timeout_s)
                 made.append(name)
@@ -120,38 +99,82 @@ def create(bootstrap: str, app_id: str, partitions: int, replication: int, timeo
     return made
 
 
-def check(bootstrap: str, app_id: str, timeout_s: float = 30) -> Layout:
+def check(bootstrap: str, app_id: str, partitions: int | None = None, timeout_s: float = 30) -> Layout:
     """What is there, after checking that it can be worked with.
 
+    `partitions`: what the settings say, None if they do not. What is merely unwise is logged.
+
     Raises:
-        TopicsError: a topic is missing, partition counts differ, a cleanup policy is wrong (each named), or
-            the broker did not answer in `timeout_s`.
+        TopicsError: a topic is missing, partition counts differ from each other or from `partitions`, a setting breaks
+            a promise (each named, with what is there and what must be), or the broker did not answer in `timeout_s`.
     """
-    wanted = {s.name: s for s in specs(app_id, replication=1)}
-    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
-    faults = []
     try:
-        metadata = admin.list_topics(timeout=timeout_s).topics
-        missing = sorted(set(wanted) - set(metadata))
-        if missing:
-            raise TopicsError(f"{bootstrap}: no topic {', '.join(missing)}; `python -m app topics create` makes them")
-        counts = {name: len(metadata[name].partitions) for name in wanted}
-        if len(set(counts.values())) > 1:
-            each = ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))
-            faults.append(f"partition counts must be equal: {each}")
-        asked = [ConfigResource(ResourceType.TOPIC, name) for name in wanted]
-        for resource, future in admin.describe_configs(asked, request_timeout=timeout_s).items():
-            policy = future.result(timeout=timeout_s)["cleanup.policy"].value
-            due = wanted[resource.name].config["cleanup.policy"]
-            if policy != due:
-                faults.append(f"{resource.name}: cleanup.policy is {policy}, must be {due}")
-        described = admin.describe_topics(TopicCollection([EVENTS, COMMANDS]), request_timeout=timeout_s)
-        ids = {name: _as_java(future.result(timeout=timeout_s).topic_id) for name, future in described.items()}
+        found, ids = _look(_admin(bootstrap), [spec.name for spec in specs(app_id, 1)], timeout_s)
     except KafkaException as refused:
         raise TopicsError(f"{bootstrap}: {refused.args[0].str()}") from refused
+    faults, advice = _judge(bootstrap, app_id, partitions, found)
     if faults:
         raise TopicsError("\n".join(faults))
-    return Layout(partitions=counts[EVENTS], log_id=ids[EVENTS], commands_topic_id=ids[COMMANDS])
+    if advice:
+        _log.warning("these settings of topics are unwise: %s", "; ".join(advice))
+    return Layout(partitions=found[EVENTS].partitions, log_id=ids[EVENTS], commands_topic_id=ids[COMMANDS])
+
+
+def _admin(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+
+
+def _look(admin: AdminClient, names: list[str], timeout_s: float) -> tuple[dict[str, _Found], dict[str, str]]:
+    """Those of the topics that exist, and the ids of the two that name their log: three requests, whatever there is."""
+    metadata = admin.list_topics(timeout=timeout_s).topics
+    there = [name for name in names if name in metadata]
+    asked = [ConfigResource(ResourceType.TOPIC, name) for name in there]
+    found = {}
+    for resource, future in admin.describe_configs(asked, request_timeout=timeout_s).items() if asked else ():
+        partitions = metadata[resource.name].partitions.values()
+        found[resource.name] = _Found(
+            partitions=len(partitions),
+            replication=min(len(partition.replicas) for partition in partitions),
+            config={name: entry.value for name, entry in future.result(timeout=timeout_s).items()},
+        )
+    logs = [name for name in (EVENTS, COMMANDS) if name in found]
+    described = admin.describe_topics(TopicCollection(logs), request_timeout=timeout_s) if logs else {}
+    return found, {name: _as_java(future.result(timeout=timeout_s).topic_id) for name, future in described.items()}
+
+
+def _judge(
+    bootstrap: str, app_id: str, partitions: int | None, found: dict[str, _Found]
+) -> tuple[list[str], list[str]]:
+    """What is wrong, and what is unwise."""
+    faults, advice = [], []
+    names = [spec.name for spec in specs(app_id, 1)]
+    missing = [name for name in names if name not in found]
+    if missing:
+        faults.append(f"{bootstrap}: no topic {', '.join(sorted(missing))}; `python -m app topics create` makes them")
+    counts = {name: topic.partitions for name, topic in found.items()}
+    if len(set(counts.values())) > 1:
+        faults.append(f"partition counts must be equal: {_each(counts)}")
+    if partitions is not None and (others := set(counts.values()) - {partitions}):
+        faults.append(
+            f"AUERBACH_PARTITIONS is {partitions}, the topics have {_in_words(others)} partitions; the number is fixed "
+            "for the life of the log"
+        )
+    for name, topic in found.items():
+        spec = next(s for s in specs(app_id, topic.replication) if s.name == name)
+        faults += spec.faults(topic.config)
+        advice += spec.advice(topic.config)
+        in_sync = int(topic.config.get("min.insync.replicas") or 1)
+        if in_sync > topic.replication:
+            faults.append(f"{name}: min.insync.replicas is {in_sync}, more than its {topic.replication} replicas")
+    return faults, advice
+
+
+def _each(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} has {count}" for name, count in sorted(counts.items()))
+
+
+def _in_words(numbers: set[int]) -> str:
+    return " and ".join(str(number) for number in sorted(numbers))
 
 
 def _as_java(topic_id: object) -> str:

@@ -18,6 +18,7 @@ from app.log.records import (
     encode_claim,
     event_headers,
 )
+from tests.support.java_keys import GOLDEN
 
 EVENT = Event(
     group="g", seq=3, id="i", kind="message.posted", by="a", at="2026-11-25T01:20:00.123Z", data=MessagePosted(text="t")
@@ -92,22 +93,8 @@ def test_readers_that_start_anywhere_with_the_pair_agree_with_one_that_starts_at
     assert [middle.admits(each) for each in log[start:]] == verdicts[start:]
 
 
-# Utils.toPositive(Utils.murmur2(key)) of kafka-clients 4.4.0, the Java client.
-GOLDEN = [
-    ("", 275646681),
-    ("a", 584102524),
-    ("g1", 450950174),
-    ("general", 899133079),
-    ("irc-2004-12-25", 738708491),
-    ("ünïcode", 1258917253),
-    ("🎉 party", 1722626078),
-    ("a/b%20c", 569286329),
-    ("0123456789abcdef", 1438427052),
-    ("x" * 128, 1501918935),
-]
-
-
 @pytest.mark.parametrize(("key", "hashed"), GOLDEN)
 def test_partitions_are_those_of_the_java_client(key: str, hashed: int) -> None:
     assert partition_for(key.encode(), 16) == hashed % 16
     assert partition_for(key.encode(), 7) == hashed % 7
+    assert partition_for(key.encode(), 2**31) == hashed
