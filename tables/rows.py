@@ -44,6 +44,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     join: JoinRule
     rules: list[tuple[int, HistoryRule]] = []  # in rows of before each rule had one of its own
     pruned: int = 0
+    rows: int = 0  # how many the group has, so that a large one is loaded in slices
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +101,11 @@ def group_of(key: bytes) -> str | None:
     return None if key[:1] == b"\x00" else key[: key.index(b"\x00")].decode()
 
 
+def head_key(group: str) -> bytes:
+    """The key of a group's `head`."""
+    return group_prefix(group) + b"h"
+
+
 def claim_key(epoch: int) -> bytes:
     """The key of an owner's changelog claim: one of its own per epoch, so that compaction keeps them all."""
     return CLAIM_PREFIX + epoch.to_bytes(EPOCH_BYTES, "big")
@@ -152,19 +158,42 @@ def part_rows(group: Group, parts: Iterable[Part], epoch: int) -> Iterator[tuple
             case _:
                 raise AssertionError(f"no row for {part}")
     head = Head(
-        group.seq, group.first, group.life, group.at_ms, group.name, group.topic, group.join, pruned=group.pruned
+        group.seq,
+        group.first,
+        group.life,
+        group.at_ms,
+        group.name,
+        group.topic,
+        group.join,
+        pruned=group.pruned,
+        rows=count(group),
     )
-    yield prefix + b"h", value(epoch, _encode(head))
+    yield head_key(group.id), value(epoch, _encode(head))
 
 
-def read_group(group: str, rows: Iterable[tuple[bytes, bytes]]) -> Group:
-    """The group from its rows of the `groups` table, in any order; `seq` 0 if there are none."""
-    state = Group(group)
-    members: list[tuple[str, Member]] = []
-    sent: list[tuple[tuple[str, str], Sent]] = []
-    start = len(group_prefix(group))
-    for key, row in rows:
-        kind, name, payload = key[start : start + 1], key[start + 1 :], payload_of(row)
+def count(group: Group) -> int:
+    """About how many rows a group has; a user's ended memberships count as one."""
+    return 1 + len(group.rules) + len(group.members) + len(group.banned) + len(group.past) + len(group.sent)
+
+
+def rows_of_head(row: bytes) -> int:
+    """How many rows the group of this `head` has; 0 in rows of before that was written."""
+    return _head.decode(payload_of(row)).rows
+
+
+class GroupReader:
+    """A group from its rows of the `groups` table, in any order; `seq` 0 if there are none."""
+
+    def __init__(self, group: str) -> None:
+        self._state = Group(group)
+        self._start = len(group_prefix(group))
+        self._members: list[tuple[str, Member]] = []
+        self._sent: list[tuple[tuple[str, str], Sent]] = []
+
+    def add(self, key: bytes, row: bytes) -> None:
+        """Take in one row."""
+        state = self._state
+        kind, name, payload = key[self._start : self._start + 1], key[self._start + 1 :], payload_of(row)
         if kind == b"h":
             head = _head.decode(payload)
             state.seq, state.first, state.life, state.at_ms = head.seq, head.first, head.life, head.at_ms
@@ -174,23 +203,26 @@ def read_group(group: str, rows: Iterable[tuple[bytes, bytes]]) -> Group:
         elif kind == b"r":
             state.rules.append((int.from_bytes(name, "big"), _rule.decode(payload)))
         elif kind == b"m":
-            members.append((name.decode(), Member(*_member.decode(payload))))
+            self._members.append((name.decode(), Member(*_member.decode(payload))))
         elif kind == b"b":
             state.banned.add(name.decode())
         elif kind == b"p":
             _add_past(state, name, _past.decode(payload))
         elif kind == b"s":
             user, client_msg_id = name.split(b"\x00")
-            sent.append(((user.decode(), client_msg_id.decode()), Sent(*_sent.decode(payload))))
-    # The order that the fold made: of joining, of sending, of seq.
-    state.rules = sorted(set(state.rules))
-    for spans in state.past.values():
-        spans.sort()
-    members.sort(key=lambda item: (item[1].joined, item[1].place))
-    sent.sort(key=lambda item: item[1].seq)
-    state.members.update(members)
-    state.sent.update(sent)
-    return state
+            self._sent.append(((user.decode(), client_msg_id.decode()), Sent(*_sent.decode(payload))))
+
+    def group(self) -> Group:
+        """The group, its parts in the order that the fold made: of seq, of joining, of sending."""
+        state = self._state
+        state.rules = sorted(set(state.rules))
+        for spans in state.past.values():
+            spans.sort()
+        self._members.sort(key=lambda item: (item[1].joined, item[1].place))
+        self._sent.sort(key=lambda item: item[1].seq)
+        state.members.update(self._members)
+        state.sent.update(self._sent)
+        return state
 
 
 def _add_past(state: Group, name: bytes, said: int | list[tuple[int, int]]) -> None:

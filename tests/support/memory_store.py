@@ -1,5 +1,6 @@
 """A table's partition in memory, held to the same suite as the real one (tests/unit/tables)."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 
 from tables.store import Change
@@ -10,6 +11,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._rows: dict[bytes, bytes] = {}
+        self._keys: list[bytes] | None = []  # sorted; None: to be sorted anew
         self._offset = -1
 
     def get(self, key: bytes) -> bytes | None:
@@ -18,9 +20,18 @@ class MemoryStore:
 
     def scan(self, prefix: bytes, start: bytes = b"", *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """The rows whose key begins with `prefix`, from key `start` on, onwards or backwards."""
-        for key in sorted((k for k in self._rows if k.startswith(prefix)), reverse=backwards):
-            if not start or (key <= start if backwards else key >= start):
-                yield key, self._rows[key]
+        if self._keys is None:
+            self._keys = sorted(self._rows)
+        keys = self._keys  # another write makes another list: what is being read stays as it was
+        if backwards:
+            places = iter(range(bisect_right(keys, start or prefix + b"\xff" * 16) - 1, -1, -1))
+        else:
+            places = iter(range(bisect_left(keys, start or prefix), len(keys)))
+        for place in places:
+            if not keys[place].startswith(prefix):
+                return
+            if (row := self._rows.get(keys[place])) is not None:
+                yield keys[place], row
 
     def write(self, changes: Iterable[Change], offset: int) -> None:
         """All changes and the changelog offset that they reach."""
@@ -29,7 +40,12 @@ class MemoryStore:
                 self._rows.pop(key, None)
             else:
                 self._rows[key] = row
+        self._keys = None
         self._offset = offset
+
+    def estimated_rows(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
 
     def offset(self) -> int:
         """The last changelog offset that the rows reach, -1 for none."""
