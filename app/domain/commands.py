@@ -189,17 +189,26 @@ def decode_command(raw: bytes | msgspec.Raw) -> AnyCommand:
         msgspec.DecodeError, msgspec.ValidationError: not JSON, or not a command's shape.
         UnicodeDecodeError: not UTF-8.
     """
-    return _one.decode(raw)
+    try:
+        return _one.decode(raw)
+    except RecursionError as deep:
+        raise msgspec.DecodeError("nested too deeply") from deep
 
 
 def split_array(value: bytes) -> list[bytes | msgspec.Raw]:
     """The elements of a record: the record itself, or the items of its array, each still encoded.
 
     Splitting comes before decoding so that one bad element is a dead letter alone.
+
+    Raises:
+        As `decode_command`, for an array that does not end, say.
     """
-    if value[:1] == b"[":
+    if value[:1] != b"[":
+        return [value]
+    try:
         return list(_many.decode(value))
-    return [value]
+    except RecursionError as deep:
+        raise msgspec.DecodeError("nested too deeply") from deep
 
 
 def message_of(command: AnyCommand) -> int | None:

@@ -123,10 +123,10 @@ def _decide(  # noqa: C901 - a branch a command
 def _caller(group: Group, command: AnyCommand) -> Member | Rejection | None:
     """The caller's membership, None where none is due (an authority, a beginner), or why it does not suffice."""
     least = LEAST_ROLE.get(type(command))
-    if command.by is None or least is None:
-        return None
     if command.by in group.banned:
         return Rejection("banned", "you are banned from this group")
+    if command.by is None or least is None:
+        return None
     member = group.members.get(command.by)
     if member is None:
         return Rejection("not_a_member", "you are not a member of this group")

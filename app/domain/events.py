@@ -103,11 +103,11 @@ class MessagePosted(Data, frozen=True):
     deleted: bool = False
 
 
-class MessageEdited(Data, frozen=True):
-    """The message `target` has another text; null, and `deleted` true, where the message was redacted since."""
+class MessageEdited(Data, frozen=True, kw_only=True):
+    """The message `target` has another text. Redacted as its message is: then without `target`, which is 0 here."""
 
     kind: ClassVar[str] = "message.edited"
-    target: int
+    target: int = 0
     text: str | None
     deleted: bool = False
 

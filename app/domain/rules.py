@@ -32,6 +32,7 @@ ATTRIBUTES_BYTES = 4096
 MENTIONS = 100
 EMOJI_BYTES = 64
 SEQ_LIMIT = 2**53
+VALUE_DEPTH = 64  # far from every decoder's recursion limit down the road, which would stop all who read the log
 
 _DOTS = frozenset({".", ".."})
 
@@ -83,14 +84,14 @@ def _plain(value: str, limit: int) -> bool:
     return 0 < len(value) <= limit and value.isascii() and value.isprintable()
 
 
-def bad_value(value: Any) -> bool:
-    """Whether a JSON value holds, anywhere, text that is refused everywhere."""
+def bad_value(value: Any, depth: int = VALUE_DEPTH) -> bool:
+    """Whether a JSON value holds, anywhere, text that is refused everywhere, or is nested deeper than `depth`."""
     if isinstance(value, str):
         return _forbidden.search(value) is not None
     if isinstance(value, dict):
-        return any(bad_value(k) or bad_value(v) for k, v in value.items())
+        return depth == 0 or any(bad_value(k) or bad_value(v, depth - 1) for k, v in value.items())
     if isinstance(value, list):
-        return any(bad_value(v) for v in value)
+        return depth == 0 or any(bad_value(v, depth - 1) for v in value)
     return False
 
 
@@ -116,6 +117,8 @@ def _refusals(c: Command) -> Iterator[Rejection]:  # noqa: C901 - a branch a com
                 yield invalid("user", why)
             if isinstance(c, AddMember) and c.role == "owner":
                 yield invalid("role", "must not be owner: ownership is transferred")
+            if isinstance(c, RemoveMember) and c.user == c.by:
+                yield invalid("user", "must not be oneself: one leaves")
         case Send():
             yield from _send(c)
         case Edit():
@@ -170,7 +173,7 @@ def _send(c: Send) -> Iterator[Rejection]:
             yield invalid("mentions", why)
     if c.attributes is not None:
         if bad_value(c.attributes):
-            yield invalid("attributes", "must not contain U+0000 or a lone surrogate")
+            yield invalid("attributes", f"must not contain U+0000 or a lone surrogate, nor {VALUE_DEPTH} levels")
         elif len(msgspec.json.encode(c.attributes)) > ATTRIBUTES_BYTES:
             yield Rejection(
                 "too_large",
