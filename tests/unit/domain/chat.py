@@ -83,7 +83,7 @@ class Chat:
 
 
 def usual_chat() -> Chat:
-    """Owner olga, admins anna and adam, members mike and mira, readers rita and rolf; ben and bea banned; an open group."""
+    """Owner olga, admins anna and adam, members mike, mira, readers rita, rolf; ben and bea banned; open to join."""
     chat = Chat()
     members = [("anna", "admin"), ("adam", "admin"), ("mike", "member"), ("mira", "member"), ("rita", "reader")]
     members += [("rolf", "reader")]
