@@ -1,59 +1,33 @@
 """Answers to gateways' reads: what a member may know of a group, from delivered events only (design I9)."""
 
 import asyncio
-from collections.abc import Iterator
+from bisect import bisect_right
+from itertools import islice
 
 import msgspec
 
 from agents.flusher import ClosedError
+from agents.pages import NotLoadedError, View, events_page, messages_page, view_of
 from agents.partition import Partition
-from app.domain.events import MessagePosted, decode_event
 from app.domain.outcomes import Rejection
-from app.domain.state import Group, readable
+from app.domain.rules import invalid
+from app.domain.spans import last_of
+from app.domain.state import Group, Member, readable
 from app.kafka.consumer import ReadError
 from app.reads import (
-    PAGE_BYTES,
-    PAGE_EVENTS,
+    PAGE_MEMBERS,
     STATE_MEMBERS,
     Answer,
     AnyRead,
     MemberView,
     ReadEvents,
+    ReadMembers,
     ReadMessages,
     ReadState,
     ReadSubscription,
     StateView,
 )
 from tables.partition_tables import PartitionTables
-
-YIELD_EVENTS = 500  # rows looked at before the loop gets its turn
-
-
-class Withheld(msgspec.Struct, frozen=True, rename={"since": "from"}, tag_field="type", tag="withheld"):
-    """The frame that stands for events this member may not read (protocol §4)."""
-
-    group: str
-    since: int
-    through: int
-
-
-class HistoryItem(msgspec.Struct, frozen=True, kw_only=True):
-    """A message in `history` (protocol §9)."""
-
-    seq: int
-    id: str
-    by: str | None
-    at: str
-    client_msg_id: str | None
-    text: str | None
-    reply_to: int | msgspec.UnsetType = msgspec.UNSET
-    mentions: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
-    attributes: dict[str, object] | msgspec.UnsetType = msgspec.UNSET
-    reactions: dict[str, list[str]]
-
-
-class NotLoadedError(Exception):
-    """The history has no row for an event that must be there: it is loading."""
 
 
 async def answer(partition: Partition, log_id: str, read: AnyRead, timeout_s: float) -> Answer:
@@ -64,14 +38,16 @@ async def answer(partition: Partition, log_id: str, read: AnyRead, timeout_s: fl
     """
     if not partition.serving:
         return Answer(missing="not_owner")
-    group = partition.tables.group(read.group)
-    offset = partition.log.offset_after_all()
-    covered = {"epoch": partition.log.epoch, "seq": group.seq}
     try:
         async with asyncio.timeout(timeout_s):
+            group = await partition.tables.load(read.group)
+            offset = partition.log.offset_after_all()
+            covered = {"epoch": partition.log.epoch, "seq": group.seq}
             refusal = _refusal(group, read.user)
             said = Answer(refusal=refusal) if refusal else await _say(partition.tables, group, log_id, read)
             reached = await offset
+            # A page that was read meanwhile may know of later events (what it names is deleted now): on disk as well?
+            await partition.log.offset_after_all()
             if not await partition.log.cover(read.end):
                 return Answer(missing="behind")
     except (NotLoadedError, ReadError):
@@ -79,7 +55,8 @@ async def answer(partition: Partition, log_id: str, read: AnyRead, timeout_s: fl
     except (TimeoutError, ClosedError):
         return Answer(missing="not_owner")
     except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
-        partition.fail(why)
+        if partition.serving:  # else its rows were taken away while they were read
+            partition.fail(why)
         return Answer(missing="not_owner")
     if not partition.serving:
         return Answer(missing="not_owner")
@@ -100,20 +77,35 @@ def _refusal(group: Group, user: str) -> Rejection | None:
 async def _say(tables: PartitionTables, group: Group, log_id: str, read: AnyRead) -> Answer:
     match read:
         case ReadState():
-            return Answer(state=_state(group))
+            return await _state_at(tables, group, read)
+        case ReadMembers():
+            return _members(group, read)
         case ReadEvents():
-            return await _page(tables, group, read.user, max(read.after + 1, group.first), min(read.through, group.seq))
+            return events_page(tables.history, view_of(group, read.user), read.after + 1, read.through)
         case ReadMessages():
-            return await _messages(tables, group, read)
+            return await messages_page(tables.history, view_of(group, read.user), read)
         case ReadSubscription():
-            start, recovered = _start(group, log_id, read)
+            view = view_of(group, read.user)
+            start, recovered = _start(group, view, log_id, read)
             state = _state(group) if read.state else None
-            page = await _page(tables, group, read.user, start, group.seq)
+            page = events_page(tables.history, view, start, view.head)
             return msgspec.structs.replace(page, state=state, start=start, recovered=recovered)
 
 
-def _state(group: Group) -> StateView:
-    members = [MemberView(user, m.role, m.joined) for user, m in list(group.members.items())[:STATE_MEMBERS]]
+async def _state_at(tables: PartitionTables, group: Group, read: ReadState) -> Answer:
+    seq = group.seq if read.at_seq is None else read.at_seq
+    if not group.first <= seq <= group.seq:
+        return Answer(refusal=invalid("at_seq", f"must be a seq of this life: {group.first} to {group.seq}"))
+    if seq == group.seq:
+        return Answer(state=_state(group))
+    if not readable(group, read.user, seq):
+        return Answer(refusal=Rejection("forbidden", "you were not a member at this seq"))
+    return Answer(state=_state(await tables.past.at(group, seq), old=True))
+
+
+def _state(group: Group, *, old: bool = False) -> StateView:
+    """The state as clients see it; an `old` one without what is known of now only."""
+    members = [_member(user, m, old=old) for user, m in islice(group.members.items(), STATE_MEMBERS)]
     return StateView(
         name=group.name,
         topic=group.topic,
@@ -123,101 +115,44 @@ def _state(group: Group) -> StateView:
         seq=group.seq,
         members=members,
         members_more=True if len(group.members) > STATE_MEMBERS else msgspec.UNSET,
+        online=msgspec.UNSET if old else [],
     )
 
 
-def _start(group: Group, log_id: str, read: ReadSubscription) -> tuple[int, bool]:
+def _member(user: str, member: Member, *, old: bool = False) -> MemberView:
+    return MemberView(user, member.role, msgspec.UNSET if old else member.joined)
+
+
+def _members(group: Group, read: ReadMembers) -> Answer:
+    """A page of members in the order of joining; the cursor is the place of the last one, so it outlives its member."""
+    try:
+        after = tuple(int(part) for part in read.cursor.split(".")) if read.cursor is not None else (0, -1)
+    except ValueError:
+        return Answer(refusal=invalid("cursor", "must be one that an answer gave"))
+    members = list(group.members.items())
+    start = bisect_right(members, after, key=lambda item: (item[1].joined, item[1].place))
+    page = members[start : start + max(1, min(read.limit, PAGE_MEMBERS))]
+    more = start + len(page) < len(members)
+    return Answer(
+        members=[_member(user, m) for user, m in page],
+        cursor=f"{page[-1][1].joined}.{page[-1][1].place}" if more else None,
+    )
+
+
+def _start(group: Group, view: View, log_id: str, read: ReadSubscription) -> tuple[int, bool]:
     """Where the replay begins, and whether it is what the client asked for (protocol §4, §9 Lives)."""
-    head = group.seq
+    head, oldest = view.head, view.oldest
     if read.last is not None:
-        return _last(group, read.user, read.last), True
+        if read.last == 0:
+            return head + 1, True
+        start = last_of(view.spans, read.last)
+        return (oldest if start is None else start), True
     if read.after is None:
         return head + 1, True
     if read.after > head or (read.log is not None and read.log != log_id):
         return head + 1, False
-    if read.after == 0 or read.after >= group.first - 1:
-        return max(read.after + 1, group.first), True
-    return group.first, False
-
-
-def _last(group: Group, user: str, count: int) -> int:
-    """The seq from which `count` readable events follow."""
-    start = group.seq + 1
-    while count > 0 and start > group.first:
-        start -= 1
-        count -= readable(group, user, start)
-    return start
-
-
-async def _page(tables: PartitionTables, group: Group, user: str, start: int, through: int) -> Answer:
-    """The frames of events `start` to `through`, as far as one page holds them."""
-    frames: list[msgspec.Raw] = []
-    room, seq = PAGE_BYTES, start
-    while seq <= through and len(frames) < PAGE_EVENTS and room > 0:
-        if readable(group, user, seq):
-            value = _value(tables, group, seq)
-            frames.append(msgspec.Raw(value))
-            room -= len(value)
-            seq += 1
-        else:
-            since = seq
-            while seq <= through and not readable(group, user, seq):
-                seq += 1
-            frames.append(msgspec.Raw(msgspec.json.encode(Withheld(group.id, since, seq - 1))))
-        if len(frames) % YIELD_EVENTS == 0:
-            await asyncio.sleep(0)
-    return Answer(frames=frames, through=max(seq - 1, start - 1))
-
-
-async def _messages(tables: PartitionTables, group: Group, read: ReadMessages) -> Answer:
-    """Up to `limit` messages; the newest below `before`, or the oldest above `after`."""
-    onwards = read.after is not None
-    low = max(group.first, read.after + 1) if read.after is not None else group.first
-    high = min(group.seq, read.before - 1) if read.before is not None else group.seq
-    seqs: Iterator[int] = iter(range(low, high + 1) if onwards else range(high, low - 1, -1))
-    items: list[bytes] = []
-    room, more = PAGE_BYTES, False
-    for looked, seq in enumerate(seqs, 1):
-        if looked % YIELD_EVENTS == 0:
-            await asyncio.sleep(0)
-        if not readable(group, read.user, seq) or (item := _item(_value(tables, group, seq))) is None:
-            continue
-        if len(items) == read.limit or room <= 0:
-            more = True
-            break
-        items.append(item)
-        room -= len(item)
-    if not onwards:
-        items.reverse()
-    return Answer(messages=[msgspec.Raw(item) for item in items], more=more)
-
-
-def _item(value: bytes) -> bytes | None:
-    """An event as a history item, or None if it is no message."""
-    if b'"kind":"message.posted"' not in value:  # most of what is no message is seen without decoding it
-        return None
-    event = decode_event(value)
-    if not isinstance(event.data, MessagePosted):
-        return None
-    d = event.data
-    return msgspec.json.encode(
-        HistoryItem(
-            seq=event.seq,
-            id=event.id,
-            by=event.by,
-            at=event.at,
-            client_msg_id=event.client_msg_id,
-            text=d.text,
-            reply_to=d.reply_to if d.reply_to is not None else msgspec.UNSET,
-            mentions=d.mentions or msgspec.UNSET,
-            attributes=d.attributes if d.attributes is not None else msgspec.UNSET,
-            reactions={},
-        )
-    )
-
-
-def _value(tables: PartitionTables, group: Group, seq: int) -> bytes:
-    value = tables.event(group.id, seq)
-    if value is None:
-        raise NotLoadedError(f"{group.id}/{seq}")
-    return value
+    if read.after in {0, group.first - 1}:
+        return oldest, True
+    if read.after >= oldest - 1:
+        return read.after + 1, True
+    return oldest, False

@@ -21,6 +21,7 @@ PAGE_EVENTS = 500
 # Answers stay far under a frame's 1 MiB and a page is cut before it: a frame has at most about 110 KiB.
 PAGE_BYTES = 256 * 1024
 STATE_MEMBERS = 1000
+PAGE_MEMBERS = 1000
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True, tag_field="read"):
@@ -56,22 +57,34 @@ class ReadMessages(Read, frozen=True, tag="messages"):
 
 
 class ReadState(Read, frozen=True, tag="state"):
-    """The group's state now."""
+    """The group's state now, or as it was at the event `at_seq` of this life."""
+
+    at_seq: int | None = None
 
 
-AnyRead = ReadSubscription | ReadEvents | ReadMessages | ReadState
+class ReadMembers(Read, frozen=True, tag="members"):
+    """A page of up to `limit` (at most `PAGE_MEMBERS`) members in the order of joining, from `cursor` on."""
+
+    limit: int = PAGE_MEMBERS
+    cursor: str | None = None
+
+
+AnyRead = ReadSubscription | ReadEvents | ReadMessages | ReadState | ReadMembers
 
 
 class MemberView(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A member as clients see it."""
+    """A member as clients see it; without `read` in a state of an earlier seq."""
 
     user: str
     role: Role
-    read: int
+    read: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class StateView(msgspec.Struct, frozen=True, kw_only=True):
-    """A group's state as clients see it (protocol §4); members in the order of joining, cut at `STATE_MEMBERS`."""
+    """A group's state as clients see it (protocol §4); members in the order of joining, cut at `STATE_MEMBERS`.
+
+    At an earlier seq there is no `online`.
+    """
 
     name: str
     topic: str
@@ -81,7 +94,7 @@ class StateView(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     members: list[MemberView]
     members_more: bool | msgspec.UnsetType = msgspec.UNSET
-    online: list[str] = []
+    online: list[str] | msgspec.UnsetType = []
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -105,6 +118,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     through: int = 0
     messages: list[msgspec.Raw] = []
     more: bool = False
+    members: list[MemberView] = []
+    cursor: str | None = None  # where the next page of members begins; None behind the last
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
