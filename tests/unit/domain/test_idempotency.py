@@ -43,7 +43,7 @@ ASKED: list[tuple[type[Command], str | None, dict[str, Any], list[dict[str, Any]
         Send,
         "mike",
         {"text": "t"},
-        [{"text": "u"}, *({"text": "t"} | more for more in ({"mentions": ("olga",)}, {"attributes": {}}, {"reply_to": 1}))],
+        [{"text": "u"}] + [{"text": "t"} | it for it in ({"mentions": ("olga",)}, {"attributes": {}}, {"reply_to": 1})],
     ),
     (Edit, "mike", {"seq": 2, "text": "t"}, [{"seq": 2, "text": "u"}, {"seq": 3, "text": "t"}]),
     (Delete, "anna", {"seq": 2}, [{"seq": 3}]),
