@@ -10,6 +10,7 @@ import msgspec
 from app.telemetry import logger
 from web import metrics
 
+EVERYBODY = ""  # no user's id is empty
 CHUNK = 500  # subscriptions served before the loop gets its turn
 
 _log = logger("web")
@@ -17,11 +18,15 @@ _log = logger("web")
 
 @dataclass(slots=True, frozen=True)
 class LiveEvent:
-    """A valid event as it was read. `frame`: the whole frame, built once. `leaving`: whose membership it ends."""
+    """A valid event as it was read. `frame`: the whole frame, built once. `leaving`: whose run ends with it."""
 
     seq: int
     frame: bytes
     leaving: str | None = None
+
+    def ends(self, user: str) -> bool:
+        """Whether this is the last event that `user` gets of the group."""
+        return self.leaving in {user, EVERYBODY}
 
 
 class _Leaving(msgspec.Struct, frozen=True):
@@ -36,7 +41,12 @@ _leaving_decoder = msgspec.json.Decoder(_LeavingEvent)
 
 
 def leaving_user(kind: str, value: bytes | msgspec.Raw) -> str | None:
-    """Whose membership, and so subscription, an event ends (protocol §4); `value` is its JSON."""
+    """Whose membership, and so subscription, an event ends (protocol §4); `value` is its JSON.
+
+    With a group's life all of its members' end: a later life is nothing that anybody subscribed to.
+    """
+    if kind == "group.deleted":
+        return EVERYBODY
     if kind not in {"member.left", "member.removed"}:
         return None
     return _leaving_decoder.decode(value).data.user

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from app.domain import rules
-from app.domain.commands import COMMANDS, Command
+from app.domain.commands import COMMANDS, Command, UpdateGroup
 from app.domain.outcomes import Rejection
 from web.frames import RequestId
 from web.json_text import DEPTH, NotAnObjectError, read_object
@@ -77,9 +77,10 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True):
-    """The group's state now."""
+    """The group's state now, or as it was at `at_seq`."""
 
     group: str
+    at_seq: int | None = None
 
 
 Ask = Ping | Auth | Subscribe | SubscribeMany | Unsubscribe | History | State
@@ -131,7 +132,7 @@ def to_command(request: Request, *, command_id: str, user: str, origin: str) -> 
     if isinstance(command, Rejection):
         return command
     assert isinstance(command, Command)
-    return rules.check(command) or command
+    return rules.check(command) or _nothing_asked(command) or command
 
 
 def to_ask(request: Request) -> Ask | Rejection:
@@ -142,7 +143,15 @@ def to_ask(request: Request) -> Ask | Rejection:
     ask = _convert(fields, _asks[request.type])
     if isinstance(ask, Rejection):
         return ask
-    return _check(ask, fields) or ask
+    return _check(ask) or ask
+
+
+def _nothing_asked(command: Command) -> Rejection | None:
+    """Why a change of settings is none: it names no setting."""
+    match command:
+        case UpdateGroup(name=None, topic=None, join=None, history=None):
+            return rules.invalid("name", "one of name, topic, join and history is required")
+    return None
 
 
 def _batch(fields: dict[str, Any]) -> SubscribeMany | Rejection:
@@ -157,18 +166,18 @@ def _batch(fields: dict[str, Any]) -> SubscribeMany | Rejection:
             return rules.invalid("groups", "each must be an object with a group")
         given = {name: value for name, value in item.items() if value is not None}
         ask = _convert({**given, "state": False}, Subscribe)
-        refusal = ask if isinstance(ask, Rejection) else _check(ask, given)
+        refusal = ask if isinstance(ask, Rejection) else _check(ask)
         items.append((item["group"], refusal) if refusal is not None else ask)
     if len({item["group"] for item in groups}) < len(groups):
         return rules.invalid("groups", "must not name a group twice")
     return SubscribeMany(tuple(items))
 
 
-def _check(ask: Any, fields: dict[str, Any]) -> Rejection | None:
+def _check(ask: Any) -> Rejection | None:
     group = getattr(ask, "group", None)
     if group is not None and (why := rules.bad_id(group)):
         return rules.invalid("group", why)
-    for name in ("after", "before", "last"):
+    for name in ("after", "before", "last", "at_seq"):
         seq = getattr(ask, name, None)
         if seq is not None and not 0 <= seq < rules.SEQ_LIMIT:
             return rules.invalid(name, "must be an integer from 0 below 2^53")
@@ -177,10 +186,10 @@ def _check(ask: Any, fields: dict[str, Any]) -> Rejection | None:
             return rules.invalid("last", "must not stand beside after")
         case History(before=int(), after=int()):
             return rules.invalid("before", "must not stand beside after")
+        case State(at_seq=int()):
+            return rules.invalid("at_seq", "the state at an earlier seq is not served")
         case History() if not 1 <= ask.limit <= HISTORY_LIMIT:
             return rules.invalid("limit", f"must be 1 to {HISTORY_LIMIT}")
-        case State() if "at_seq" in fields:
-            return rules.invalid("at_seq", "the state at an earlier seq is not served")
     return None
 
 

@@ -16,7 +16,7 @@ from app.reads import Answer
 from app.telemetry import logger
 from web import metrics
 from web.frames import text_frame
-from web.hub import LiveEvent, leaving_user
+from web.hub import EVERYBODY, LiveEvent, leaving_user
 from web.outbox import Outbox
 from web.reads_client import UnavailableError
 
@@ -49,8 +49,8 @@ _span_decoder = msgspec.json.Decoder(_Span)
 class Subscription:
     """A run of one group's events on one socket.
 
-    `on_end` is called when the run ends by itself: with None after the event that ended the membership, with a
-    reason when it cannot go on unbroken (the socket is to be closed with 4409).
+    `on_end` is called when the run ends by itself: with None after the event that ended the membership or the group,
+    with a reason when it cannot go on unbroken (the socket is to be closed with 4409).
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Subscription:
         self._outbox.push(event.frame, live=live)
         self._cursor = event.seq
         metrics.FRAMES.inc()
-        if event.leaving == self._user:
+        if event.ends(self._user):
             self._finish(None)
 
     def _finish(self, why: str | None) -> None:
@@ -170,7 +170,7 @@ class Subscription:
                 return
             self._outbox.push(text_frame(bytes(raw)))
             self._cursor = last
-            if last > self._head and leaving_user(span.kind, raw) == self._user:
+            if last > self._head and leaving_user(span.kind, raw) in {self._user, EVERYBODY}:
                 self._finish(None)
                 return
 

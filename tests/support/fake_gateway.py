@@ -1,4 +1,4 @@
-"""A gateway in one process and no broker: the road's part of the protocol, and knobs for what can go wrong.
+"""A gateway in one process and no broker: what changes a group and what reads it, and knobs for what can go wrong.
 
 It decides with the service's own domain, so what it answers is true; sockets, replies and connections break as a
 test asks. `python -m tests.support.fake_gateway --port N` serves it, with the chat page, for work on the page.
@@ -18,7 +18,7 @@ from aiohttp import WSMsgType, web
 
 from app.domain import instants, rules
 from app.domain.commands import COMMANDS, AnyCommand
-from app.domain.events import Event, MemberLeft, MemberRemoved, MessagePosted
+from app.domain.events import Event, GroupDeleted, MemberLeft, MemberRemoved
 from app.domain.outcomes import Duplicate, Rejection
 from tests.support.fake_log import FakeLog
 
@@ -208,7 +208,7 @@ class FakeGateway:
                 return self._history(session, frame), []
             case "state":
                 self._need_member(session, frame)
-                return {"state": self.log.group(_group(frame)).view()}, []
+                return {"state": self.log.group(_group(frame)).view(frame.get("at_seq"))}, []
             case "ping":
                 return {}, []
         raise RefusedError(rules.invalid("type", "there is no such request"))
@@ -243,7 +243,7 @@ class FakeGateway:
         for session in self.sessions:
             if event.group in session.follows:
                 _put_all(session, [value] * copies)
-                if session.user == gone:
+                if session.user == gone or isinstance(event.data, GroupDeleted):
                     session.follows.discard(event.group)
 
     def _subscribe(self, session: FakeSession, frame: Frame) -> tuple[Frame, list[bytes]]:
@@ -285,7 +285,7 @@ class FakeGateway:
         before, after, limit = frame.get("before", math.inf), frame.get("after", 0), frame.get("limit", 50)
         if "before" in frame and "after" in frame:
             raise RefusedError(rules.invalid("after", "before and after exclude each other"))
-        found = [_item(e) for e in group.events if isinstance(e.data, MessagePosted) and after < e.seq < before]
+        found = [item for item in group.history(session.user) if after < item["seq"] < before]
         kept = found[:limit] if "after" in frame else found[-limit:]
         return {"messages": kept, "more": len(found) > len(kept)}
 
@@ -327,12 +327,6 @@ def _parse(kind: str, frame: Frame, user: str) -> AnyCommand:
         field = message.partition("$.")[2].rstrip("`") or message.partition("field `")[2].partition("`")[0]
         raise RefusedError(rules.invalid(field, message)) from bad
     return command
-
-
-def _item(event: Event) -> Frame:
-    data = msgspec.to_builtins(event.data)
-    head = {"seq": event.seq, "id": event.id, "by": event.by, "at": event.at, "client_msg_id": event.client_msg_id}
-    return {**head, **data, "reactions": {}}
 
 
 @click.command()

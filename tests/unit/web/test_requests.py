@@ -8,10 +8,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.commands import CreateGroup, MemberSpec, Send
+from app.domain.commands import (
+    Command,
+    CreateGroup,
+    Delete,
+    DeleteGroup,
+    Edit,
+    MemberSpec,
+    React,
+    Send,
+    SetRole,
+    Unban,
+    Unreact,
+    UpdateGroup,
+)
 from app.domain.outcomes import Rejection
 from web.json_text import DEPTH, NotAnObjectError, read_object
 from web.requests import MalformedError, Request, Subscribe, SubscribeMany, parse, to_ask, to_command
+
+CALLER: dict[str, Any] = {"id": "gw-1", "group": "g", "by": "alice", "origin": "gw", "client_msg_id": "c"}
 
 
 def command(request: Request) -> Any:
@@ -118,10 +133,68 @@ def test_a_command_is_the_users_whatever_the_request_claims() -> None:
     assert made == CreateGroup(id="gw-1", by="alice", origin="gw", group="g", name="G", members=(MemberSpec("b"),))
 
 
+@pytest.mark.parametrize(
+    ("text", "made"),
+    [
+        ('{"type":"update_group","topic":"","join":"open"}', UpdateGroup(**CALLER, topic="", join="open")),
+        ('{"type":"update_group","history":"joined"}', UpdateGroup(**CALLER, history="joined")),
+        ('{"type":"delete_group"}', DeleteGroup(**CALLER)),
+        ('{"type":"unban","user":"bob"}', Unban(**CALLER, user="bob")),
+        ('{"type":"set_role","user":"bob","role":"owner"}', SetRole(**CALLER, user="bob", role="owner")),
+        ('{"type":"edit","seq":2,"text":"x"}', Edit(**CALLER, seq=2, text="x")),
+        ('{"type":"delete","seq":9007199254740991}', Delete(**CALLER, seq=2**53 - 1)),
+        ('{"type":"react","seq":0,"emoji":"👍"}', React(**CALLER, seq=0, emoji="👍")),
+        ('{"type":"unreact","seq":2,"emoji":"x"}', Unreact(**CALLER, seq=2, emoji="x")),
+    ],
+)
+def test_each_changing_request_becomes_its_command(text: str, made: Command) -> None:
+    frame = json.loads(text) | {"id": 1, "group": "g", "client_msg_id": "c", "unknown": 1}
+    assert command(parse(json.dumps(frame))) == made
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"type": "update_group"}, "name"),
+        ({"type": "update_group", "name": None, "colour": "red"}, "name"),
+        ({"type": "update_group", "name": ""}, "name"),
+        ({"type": "update_group", "name": "x" * 257}, "name"),
+        ({"type": "update_group", "topic": "x" * 1025}, "topic"),
+        ({"type": "update_group", "join": "never"}, "join"),
+        ({"type": "update_group", "history": "none"}, "history"),
+        ({"type": "delete_group", "group": ""}, "group"),
+        ({"type": "delete_group", "client_msg_id": ""}, "client_msg_id"),
+        ({"type": "delete_group", "client_msg_id": "x" * 65}, "client_msg_id"),
+        ({"type": "unban"}, "user"),
+        ({"type": "unban", "user": " bob"}, "user"),
+        ({"type": "set_role", "user": "bob"}, "role"),
+        ({"type": "set_role", "user": "bob", "role": "god"}, "role"),
+        ({"type": "set_role", "role": "admin"}, "user"),
+        ({"type": "add_member", "user": "bob", "role": "owner"}, "role"),
+        ({"type": "edit", "text": "x"}, "seq"),
+        ({"type": "edit", "seq": 2}, "text"),
+        ({"type": "edit", "seq": 2, "text": ""}, "text"),
+        ({"type": "edit", "seq": 2, "text": None}, "text"),
+        ({"type": "react", "seq": 2}, "emoji"),
+        ({"type": "react", "seq": 2, "emoji": ""}, "emoji"),
+        ({"type": "react", "seq": 2, "emoji": "x" * 65}, "emoji"),
+        ({"type": "unreact", "seq": 2, "emoji": 5}, "emoji"),
+        *(({"type": "delete", "seq": seq}, "seq") for seq in (-1, 2**53, 2.0, 1.5, True, "1", None, [], math.pi)),
+        ({"type": "edit", "seq": -1, "text": "x"}, "seq"),
+        ({"type": "react", "seq": 2**53, "emoji": "x"}, "seq"),
+    ],
+)
+def test_a_bad_field_of_a_change_is_named(fields: dict[str, Any], field: str) -> None:
+    refused = command(parse(json.dumps({"id": 1, "group": "g", **fields})))
+    assert isinstance(refused, Rejection)
+    assert (refused.code, refused.field) == ("invalid", field)
+
+
+@pytest.mark.parametrize("kind", ["send", "edit"])
 @pytest.mark.parametrize(("text_bytes", "code"), [(16_384, None), (16_385, "too_large")])
-def test_an_over_long_text_is_too_large(text_bytes: int, code: str | None) -> None:
-    request = Request(1, "send", {"group": "g", "text": "é" * (text_bytes // 2) + "a" * (text_bytes % 2)})
-    request.fields["client_msg_id"] = "c"
+def test_an_over_long_text_is_too_large(kind: str, text_bytes: int, code: str | None) -> None:
+    request = Request(1, kind, {"group": "g", "text": "é" * (text_bytes // 2) + "a" * (text_bytes % 2)})
+    request.fields.update({"client_msg_id": "c"} if kind == "send" else {"seq": 2})
     made = command(request)
     assert (made.code if isinstance(made, Rejection) else None) == code
 

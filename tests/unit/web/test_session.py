@@ -104,7 +104,7 @@ async def test_a_group_without_id_gets_the_same_one_for_the_same_request(gateway
 @pytest.mark.parametrize(
     ("frame", "field"),
     [
-        ('{"type":"edit","id":7,"group":"g"}', "type"),
+        ('{"type":"prune_history","id":7,"group":"g","through":1}', "type"),
         ('{"type":5,"id":7}', "type"),
         ('{"type":"send","id":7,"group":"g","text":"x"}', "client_msg_id"),
         ('{"type":"send","id":7,"group":"g","text":"","client_msg_id":"c"}', "text"),

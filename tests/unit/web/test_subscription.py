@@ -13,7 +13,7 @@ from app.domain.outcomes import Rejection
 from app.reads import Answer
 from web import subscription as under_test
 from web.frames import text_frame
-from web.hub import Hub, LiveEvent
+from web.hub import Hub, LiveEvent, leaving_user
 from web.reads_client import UnavailableError
 from web.subscription import Subscription
 
@@ -66,7 +66,7 @@ class Scene:
         if self.read < len(self.log):
             value = self.log[self.read]
             self.read += 1
-            leaving = "alice" if b'"member.left"' in value and b'"alice"' in value else None
+            leaving = leaving_user(msgspec.json.decode(value)["kind"], value)
             self.hub.publish(b"g", LiveEvent(self.read, text_frame(value), leaving))
 
     def answer(self, after: int, through: int | None = None, seq: int | None = None) -> Answer:
@@ -196,6 +196,31 @@ async def test_the_end_of_the_membership_ends_a_replay_that_is_behind_it() -> No
     scene.append("member.left", "alice")
     scene.append()
     scene.read_one()
+    scene.read_one()
+    await scene.finish()
+    assert scene.seqs() == [1, 2, 3, 4]
+    assert scene.ended == [None]
+
+
+async def test_the_end_of_the_group_is_the_last_event_for_everybody_and_its_next_life_is_not_delivered() -> None:
+    scene = await live_scene()
+    scene.append()
+    scene.append("group.deleted")
+    scene.append("group.created")
+    await scene.finish()
+    assert scene.seqs() == [2, 3]
+    assert scene.ended == [None]
+
+
+async def test_the_end_of_the_group_ends_a_replay_that_is_behind_it() -> None:
+    scene = Scene(page=1)
+    for _ in range(3):
+        scene.append()
+    scene.read = 5  # these records went by before this gateway followed the group
+    scene.hub.follow(b"g", scene.subscription)
+    scene.subscription.begin(scene.answer(0))
+    for kind in ("group.deleted", "group.created", "message.posted"):
+        scene.append(kind)
     scene.read_one()
     await scene.finish()
     assert scene.seqs() == [1, 2, 3, 4]

@@ -217,7 +217,8 @@ class World:
             case ReadState():
                 return Answer(**about, state=msgspec.convert(group.view(), StateView))  # type: ignore[arg-type]
             case ReadMessages():
-                return Answer(**about, messages=[msgspec.Raw(b'{"seq":1}')], more=False)  # type: ignore[arg-type]
+                items = [msgspec.Raw(msgspec.json.encode(item)) for item in group.history(read.user)]
+                return Answer(**about, messages=items[-read.limit :], more=len(items) > read.limit)  # type: ignore[arg-type]
 
     def _start(self, group: FakeGroup, read: ReadSubscription) -> int:
         if read.last is not None:
