@@ -166,9 +166,9 @@ def create(group: str, members: int) -> CreateGroup:
     )
 
 
-def post(group: str, number: int, by: str = OWNER) -> Send:
-    """A message of 100 bytes with an id of its own."""
-    return Send(id=f"command-{number:09}", group=group, by=by, client_msg_id=f"{number:09}", text=TEXT)
+def post(group: str, number: int, by: str = OWNER, run: str = "command") -> Send:
+    """A message of 100 bytes; `run` and `number` make its command's id."""
+    return Send(id=f"{run}-{number:09}", group=group, by=by, client_msg_id=f"{number:09}", text=TEXT)
 
 
 def record(commands: Sequence[Command]) -> bytes:
