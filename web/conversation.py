@@ -7,15 +7,27 @@ from typing import Any
 
 from app.domain.commands import COMMANDS
 from app.domain.outcomes import Rejection
-from app.reads import Answer, AnyRead, ReadMessages, ReadState
+from app.reads import Answer
 from app.telemetry import logger
 from web import frames, metrics
 from web.commander import UNAVAILABLE, Accepted, Commander, Result
 from web.hub import Hub
 from web.lanes import Done, Lanes
 from web.outbox import Outbox
+from web.questions import read_for, told
 from web.reads_client import ReadPort, UnavailableError
-from web.requests import History, Request, State, Subscribe, SubscribeMany, Unsubscribe, to_ask, to_command
+from web.requests import (
+    History,
+    Members,
+    Question,
+    Request,
+    State,
+    Subscribe,
+    SubscribeMany,
+    Unsubscribe,
+    to_ask,
+    to_command,
+)
 from web.subscriptions import Prepared, Subscriptions, without_page
 
 # A client that asks faster than it is answered is not read from; nothing of it is dropped.
@@ -74,10 +86,8 @@ class Conversation:
                 self._subscribe_many(request, ask)
             case Unsubscribe():
                 self._lanes.enter(ask.group, lambda done: self._unsubscribe(request, ask, done), exclusive=True)
-            case History():
-                self._read(request, ask.group, lambda deadline: self._history(request, ask, deadline))
-            case State():
-                self._read(request, ask.group, lambda deadline: self._state(request, ask, deadline))
+            case History() | State() | Members():
+                self._read(request, ask.group, lambda deadline: self._question(request, ask, deadline))
 
     async def room(self) -> None:
         """Wait until a further request may be taken."""
@@ -150,31 +160,14 @@ class Conversation:
         finally:
             self._settled(done)
 
-    async def _history(self, request: Request, ask: History, deadline: float) -> None:
-        def make(end: int) -> AnyRead:
-            return ReadMessages(
-                group=ask.group, user=self.user, end=end, before=ask.before, after=ask.after, limit=ask.limit
-            )
-
+    async def _question(self, request: Request, ask: Question, deadline: float) -> None:
         async with self._asking:
-            answer = await self._service.reads.ask(ask.group, make, deadline)
+            answer = await self._service.reads.ask(ask.group, lambda end: read_for(ask, self.user, end), deadline)
             await self._outbox.drained()
             if answer.refusal is not None:
                 self._refuse(request, answer.refusal)
             else:
-                self._reply(request, messages=answer.messages, more=answer.more)
-
-    async def _state(self, request: Request, ask: State, deadline: float) -> None:
-        def make(end: int) -> AnyRead:
-            return ReadState(group=ask.group, user=self.user, end=end)
-
-        async with self._asking:
-            answer = await self._service.reads.ask(ask.group, make, deadline)
-            await self._outbox.drained()
-            if answer.refusal is not None:
-                self._refuse(request, answer.refusal)
-            else:
-                self._reply(request, state=answer.state)
+                self._reply(request, **told(ask, answer))
 
     # Subscriptions
 

@@ -11,6 +11,7 @@ import msgspec
 from app.domain import rules
 from app.domain.commands import COMMANDS, Command, UpdateGroup
 from app.domain.outcomes import Rejection
+from app.reads import PAGE_MEMBERS
 from web.frames import RequestId
 from web.json_text import DEPTH, NotAnObjectError, read_object
 
@@ -83,7 +84,16 @@ class State(msgspec.Struct, frozen=True):
     at_seq: int | None = None
 
 
-Ask = Ping | Auth | Subscribe | SubscribeMany | Unsubscribe | History | State
+class Members(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of the members, from an earlier page's `cursor` on."""
+
+    group: str
+    limit: int = PAGE_MEMBERS
+    cursor: str | None = None
+
+
+Question = History | State | Members
+Ask = Ping | Auth | Subscribe | SubscribeMany | Unsubscribe | Question
 
 _asks: dict[str, type[Any]] = {
     "ping": Ping,
@@ -92,6 +102,7 @@ _asks: dict[str, type[Any]] = {
     "unsubscribe": Unsubscribe,
     "history": History,
     "state": State,
+    "members": Members,
 }
 TYPES = frozenset({*COMMANDS, *_asks})
 
@@ -186,10 +197,10 @@ def _check(ask: Any) -> Rejection | None:
             return rules.invalid("last", "must not stand beside after")
         case History(before=int(), after=int()):
             return rules.invalid("before", "must not stand beside after")
-        case State(at_seq=int()):
-            return rules.invalid("at_seq", "the state at an earlier seq is not served")
         case History() if not 1 <= ask.limit <= HISTORY_LIMIT:
             return rules.invalid("limit", f"must be 1 to {HISTORY_LIMIT}")
+        case Members() if not 1 <= ask.limit <= PAGE_MEMBERS:
+            return rules.invalid("limit", f"must be 1 to {PAGE_MEMBERS}")
     return None
 
 

@@ -107,3 +107,22 @@ async def test_who_subscribes_again_gets_the_next_life_and_only_that(gateway: Ga
     await alice.ask("send", group="g", text="new", client_msg_id="n")
     assert await alice.seqs(1) == [7]
     assert [frame["seq"] for frame in alice.others] == [5]
+
+
+async def test_the_state_of_an_earlier_seq_is_what_the_owner_says_of_it(gateway: Gateway) -> None:
+    alice = await begin(gateway)
+    await alice.ask("update_group", group="g", name="H", topic="news")
+    now = (await alice.ask("state", group="g"))["state"]
+    then = (await alice.ask("state", group="g", at_seq=4))["state"]
+    assert (now["name"], now["topic"], now["seq"]) == ("H", "news", 5)
+    assert (then["name"], then["topic"], then["seq"]) == ("G", "", 4)
+    assert "online" not in then
+    assert then["members"] == [{"user": "alice", "role": "owner"}, {"user": "bob", "role": "member"}]
+
+
+async def test_members_come_page_by_page(gateway: Gateway) -> None:
+    alice = await begin(gateway)
+    first = await alice.ask("members", group="g", limit=1)
+    rest = await alice.ask("members", group="g", limit=1, cursor=first["cursor"])
+    assert [member["user"] for member in (*first["members"], *rest["members"])] == ["alice", "bob"]
+    assert "cursor" not in rest

@@ -24,7 +24,17 @@ from app.domain.commands import (
 )
 from app.domain.outcomes import Rejection
 from web.json_text import DEPTH, NotAnObjectError, read_object
-from web.requests import MalformedError, Request, Subscribe, SubscribeMany, parse, to_ask, to_command
+from web.requests import (
+    MalformedError,
+    Members,
+    Request,
+    State,
+    Subscribe,
+    SubscribeMany,
+    parse,
+    to_ask,
+    to_command,
+)
 
 CALLER: dict[str, Any] = {"id": "gw-1", "group": "g", "by": "alice", "origin": "gw", "client_msg_id": "c"}
 
@@ -217,6 +227,31 @@ def test_a_batch_has_at_most_a_hundred_groups() -> None:
 @pytest.mark.parametrize("seq", [0, 2**53 - 1])
 def test_the_ends_of_a_seqs_range_are_taken(seq: int) -> None:
     assert to_ask(Request(1, "subscribe", {"group": "g", "after": seq})) == Subscribe(group="g", after=seq)
+
+
+def test_the_state_may_be_asked_at_a_seq_and_members_page_by_page() -> None:
+    assert to_ask(Request(1, "state", {"group": "g"})) == State(group="g")
+    assert to_ask(Request(1, "state", {"group": "g", "at_seq": 7})) == State(group="g", at_seq=7)
+    assert to_ask(Request(1, "members", {"group": "g"})) == Members(group="g", limit=1000)
+    asked = to_ask(Request(1, "members", {"group": "g", "limit": 1, "cursor": "7.0"}))
+    assert asked == Members(group="g", limit=1, cursor="7.0")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"type": "state", "at_seq": -1}, "at_seq"),
+        ({"type": "state", "at_seq": 2**53}, "at_seq"),
+        ({"type": "state", "at_seq": "7"}, "at_seq"),
+        ({"type": "members", "limit": 0}, "limit"),
+        ({"type": "members", "limit": 1001}, "limit"),
+        ({"type": "members", "cursor": 7}, "cursor"),
+    ],
+)
+def test_a_bad_field_of_a_question_is_named(fields: dict[str, Any], field: str) -> None:
+    refused = to_ask(parse(json.dumps({"id": 1, "group": "g", **fields})))
+    assert isinstance(refused, Rejection)
+    assert (refused.code, refused.field) == ("invalid", field)
 
 
 @pytest.mark.parametrize("seq", [-1, 2**53, 1.0, 1.5, True, "1", [], math.pi])

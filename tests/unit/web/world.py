@@ -26,9 +26,11 @@ from app.owners import Owners
 from app.reads import (
     Answer,
     AnyRead,
+    MemberView,
     Outcome,
     OwnerRecord,
     ReadEvents,
+    ReadMembers,
     ReadMessages,
     ReadState,
     ReadSubscription,
@@ -215,7 +217,15 @@ class World:
             case ReadEvents():
                 return Answer(**about, **self._page(group, read.user, read.after + 1, min(read.through, seq)))  # type: ignore[arg-type]
             case ReadState():
-                return Answer(**about, state=msgspec.convert(group.view(), StateView))  # type: ignore[arg-type]
+                state = msgspec.convert(group.view(read.at_seq), StateView)
+                if read.at_seq is not None:
+                    state = msgspec.structs.replace(state, online=msgspec.UNSET)
+                return Answer(**about, state=state)  # type: ignore[arg-type]
+            case ReadMembers():
+                members = msgspec.convert(group.view()["members"], list[MemberView])
+                start = int(read.cursor or 0)
+                cursor = str(start + read.limit) if start + read.limit < len(members) else None
+                return Answer(**about, members=members[start : start + read.limit], cursor=cursor)  # type: ignore[arg-type]
             case ReadMessages():
                 items = [msgspec.Raw(msgspec.json.encode(item)) for item in group.history(read.user)]
                 return Answer(**about, messages=items[-read.limit :], more=len(items) > read.limit)  # type: ignore[arg-type]

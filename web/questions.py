@@ -1,0 +1,30 @@
+"""Questions about a group: what the owner is asked for a client's request, and what the client is told of the answer."""
+
+from typing import Any
+
+from app.reads import Answer, AnyRead, ReadMembers, ReadMessages, ReadState
+from web.requests import History, Members, Question, State
+
+
+def read_for(ask: Question, user: str, end: int) -> AnyRead:
+    """What the owner is asked."""
+    match ask:
+        case History():
+            return ReadMessages(
+                group=ask.group, user=user, end=end, before=ask.before, after=ask.after, limit=ask.limit
+            )
+        case State():
+            return ReadState(group=ask.group, user=user, end=end, at_seq=ask.at_seq)
+        case Members():
+            return ReadMembers(group=ask.group, user=user, end=end, limit=ask.limit, cursor=ask.cursor)
+
+
+def told(ask: Question, answer: Answer) -> dict[str, Any]:
+    """What the reply adds (protocol §2)."""
+    match ask:
+        case History():
+            return {"messages": answer.messages, "more": answer.more}
+        case State():
+            return {"state": answer.state}
+        case Members():
+            return {"members": answer.members} | ({"cursor": answer.cursor} if answer.cursor is not None else {})
