@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
 
 from agents.event_log import EventLog
 from agents.in_flight import InFlight
@@ -17,6 +19,15 @@ FLUSH_ROWS = 1_000
 
 class ClosedError(Exception):
     """The partition is not open here (any more)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastFlush:
+    """When a flush ended (monotonic seconds), the rows that it wrote, and how long it took."""
+
+    at_s: float
+    rows: int
+    took_s: float
 
 
 class Flusher:
@@ -53,6 +64,7 @@ class Flusher:
         self._many = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self.last: LastFlush | None = None
 
     def start(self) -> None:
         """Flush from now on; what opening changed, first."""
@@ -82,6 +94,7 @@ class Flusher:
         async with self._one_at_a_time:
             if not self._tables.unwritten():
                 return
+            began = monotonic()
             snapshot = self._tables.snapshot(self._log.epoch)
             decided, event_offset = self._decided(), self._log.offset_after_all()
             await self._in_flight.settled()
@@ -94,6 +107,8 @@ class Flusher:
             )
             async with asyncio.timeout(self._deadline_s):
                 await self._write_behind.flush(snapshot, position)
+            ended = monotonic()
+            self.last = LastFlush(at_s=ended, rows=len(snapshot), took_s=ended - began)
             self._flushed()
 
     async def _run(self) -> None:

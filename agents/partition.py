@@ -9,7 +9,7 @@ from agents.answers import Answers
 from agents.commands import CommandRecord
 from agents.context import Context
 from agents.event_log import EventLog
-from agents.flusher import ClosedError, Flusher
+from agents.flusher import ClosedError, Flusher, LastFlush
 from agents.in_flight import InFlight
 from agents.opening import Opened, Opening
 from app.domain.commands import AnyCommand, decode_command, message_of, reaction_of, split_array
@@ -64,6 +64,16 @@ class Partition:
         )
         self._flusher.start()
         log.info("partition open", partition=number, epoch=opened.epoch, decided=opened.decided.offset)
+
+    @property
+    def decided(self) -> CommandPlace:
+        """The place of the last command decided."""
+        return self._decided
+
+    @property
+    def last_flush(self) -> LastFlush | None:
+        """The last flush that was written."""
+        return self._flusher.last
 
     async def close(self) -> None:
         """Settle what is under way, write it, and stop; whatever does not come in time is healed by the next owner."""

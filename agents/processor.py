@@ -5,17 +5,22 @@ import contextlib
 import os
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from agents.commands import CommandRecord
 from agents.context import Context
 from agents.flusher import ClosedError
+from agents.inspection.broker import Broker
+from agents.inspection.here import Here
+from agents.inspection.inspector import WorkerInspector
 from agents.ownership import Ownership
 from agents.partition import Partition
 from agents.transport import App, Worker
 from agents.views import reads_view
 from app.config import Settings
+from app.inspection import Inspector
 from app.kafka import positions, topics
 from app.kafka.producer import Producer
 from app.kafka.topics import Layout
@@ -28,8 +33,10 @@ log = logger("processor")
 EXIT_FAULT = 70  # EX_SOFTWARE: start again; what is not on disk was not acknowledged
 
 
-def main(settings: Settings) -> None:
+def main(settings: Settings, install_pages: Callable[[Any, Inspector], None]) -> None:
     """Run a processor. Returns when a signal ended it.
+
+    `install_pages` gets the worker's own web application (aiohttp's) and what its operators may ask.
 
     Raises:
         app.kafka.topics.TopicsError: the broker is away, or the topics are not as they must be.
@@ -38,8 +45,9 @@ def main(settings: Settings) -> None:
     positions.check(settings.bootstrap, settings.app_id, layout)
     _datadir(settings).mkdir(parents=True, exist_ok=True)
     port = settings.views_port or _free_port(settings.views_host)
-    app = _Processor(settings, layout, port).app
-    worker = Worker(app, loglevel="WARNING", redirect_stdouts=False)
+    processor = _Processor(settings, layout, port)
+    install_pages(processor.app.web.web_app, processor.inspector())
+    worker = Worker(processor.app, loglevel="WARNING", redirect_stdouts=False)
     worker.execute_from_commandline()
 
 
@@ -94,9 +102,24 @@ class _Processor:
             web_bind=s.views_host,
             web_host=s.views_host,
             web_port=port,
+            # Faust's own pages know no right: they would give rows of our tables to anybody, and call other hosts.
+            web_router_enabled=False,
+            web_tables_enabled=False,
+            web_graph_enabled=False,
+            web_stats_enabled=False,
+            web_metrics_enabled=False,
             autodiscover=False,
             reply_create_topic=False,
         )
+
+    def inspector(self) -> Inspector:
+        """What operators may ask of this worker."""
+        s = self._settings
+        here = Here(s.worker, self._url, self._layout, self._owned_partition, self._assigned)
+        return WorkerInspector(here, Broker(s.bootstrap, s.app_id, self._layout))
+
+    def _assigned(self) -> set[int]:
+        return {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topics.COMMANDS}
 
     def _table(self, name: str, on_recovered: Any) -> WriteBehindTable:
         table = WriteBehindTable(

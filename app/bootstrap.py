@@ -1,7 +1,7 @@
 """The composition: settings in, one part of the service running.
 
 Each function blocks until its part ends. A room is imported when its part is run, so that a gateway never loads
-Faust and a processor never loads the web.
+Faust and a processor of the web only its operators' pages.
 """
 
 from app.config import Settings
@@ -13,9 +13,10 @@ from app.telemetry import configure_logging
 def run_processor(settings: Settings) -> None:
     """Decide the commands of the partitions that this worker is given, until SIGTERM."""
     from agents import processor
+    from web.inspect.routes import install
 
     configure_logging(settings.log_level)
-    processor.main(settings)
+    processor.main(settings, lambda application, inspector: install(application, inspector, settings.operator_token))
 
 
 def run_gateway(settings: Settings) -> None:

@@ -57,6 +57,11 @@ class Settings(BaseSettings):
         None, alias="AUERBACH_JWT_AUDIENCE", description="Required `aud` of a token, if set."
     )
     jwt_issuer: str | None = Field(None, alias="AUERBACH_JWT_ISSUER", description="Required `iss` of a token, if set.")
+    operator_token: str | None = Field(
+        None,
+        alias="AUERBACH_OPERATOR_TOKEN",
+        description="Opens the processors' operator pages, at least 32 bytes. Unset: they are for this machine only.",
+    )
     app_id: str = Field(
         "auerbach",
         alias="AUERBACH_APP_ID",
@@ -135,6 +140,8 @@ class Settings(BaseSettings):
     def _secrets(self) -> Self:
         if self.jwt_secret is not None and len(self.jwt_secret.encode()) < 32:
             raise ValueError("AUERBACH_JWT_SECRET: must be at least 32 bytes (RFC 7518 §3.2)")
+        if self.operator_token is not None and len(self.operator_token.encode()) < 32:
+            raise ValueError("AUERBACH_OPERATOR_TOKEN: must be at least 32 bytes")
         return self
 
     @property

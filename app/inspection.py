@@ -118,7 +118,7 @@ class GroupView(msgspec.Struct, frozen=True, kw_only=True):
     """A group's state at `seq`: now, or as it was then if the query named an `at_seq`. `head` is the seq of now.
 
     `members` and `banned` are one page each, of `members_total` and `banned_total`; `next_members` is where the next
-    page of members begins, None at the end. `keys` counts the idempotency keys that are kept. `events` are the last
+    page of members begins, None at the end. `keys` counts the idempotency keys that are kept now. `events` are the last
     ones up to `seq`, newest first, and reach back to an earlier life if need be; `earlier` is the `at_seq` that shows
     those before.
     """
@@ -141,7 +141,7 @@ class GroupView(msgspec.Struct, frozen=True, kw_only=True):
     next_members: int | None
     banned: list[str]
     banned_total: int
-    keys: int
+    keys: int | None
     events: list[EventView]
     earlier: int | None
 

@@ -32,6 +32,10 @@ class Store(Protocol):
         """The last changelog offset that the rows reach, -1 for none."""
         ...
 
+    def estimated_rows(self) -> int:
+        """About how many rows there are; costs nothing."""
+        ...
+
 
 class RocksStore:
     """A store over an open RocksDB (in raw mode)."""
@@ -67,6 +71,10 @@ class RocksStore:
         """The last changelog offset that the rows reach, -1 for none."""
         stored = self._db.get(OFFSET_KEY)
         return -1 if stored is None else int(stored)
+
+    def estimated_rows(self) -> int:
+        """About how many rows there are, as RocksDB counts them: a row that changed often may count twice."""
+        return int(self._db.property_int_value("rocksdb.estimate-num-keys") or 0)
 
 
 def position(store: Store) -> rows.Position | None:

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 
 from app import config
 
-_SECRETS = ("SECRET", "PASSWORD")
+_SECRETS = ("SECRET", "PASSWORD", "TOKEN")
 
 
 @click.command()

@@ -57,7 +57,7 @@ def group(view: GroupView, *, may_sign_out: bool) -> str:
                 ("Seq", state),
                 ("First of this life", view.first),
                 ("Last event", _time(view.at)),
-                ("Idempotency keys", view.keys),
+                ("Idempotency keys", _or_none(view.keys)),
                 ("Partition", f"{view.partition} at {view.worker}, epoch {view.epoch}"),
             ]
         ),
