@@ -13,10 +13,8 @@ from app.inspection import (
     Elsewhere,
     EventView,
     Flushed,
-    Found,
     GroupQuery,
     GroupView,
-    Lead,
     Membership,
     Owner,
     PartitionView,
@@ -137,6 +135,3 @@ async def serving(inspector: FakeInspector, token: str | None = None) -> AsyncIt
             yield Pages(inspector, f"http://127.0.0.1:{port}", http)
     finally:
         await runner.cleanup()
-
-
-__all__ = ["Found", "Lead"]
