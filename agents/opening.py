@@ -47,12 +47,14 @@ class Opening:
         self._with_event: deque[CommandPlace] = deque(maxlen=PLACES)
         self._fence = Fence()
         self._folded = 0
+        self._rebuilt: set[str] = set()
 
     async def run(self) -> Opened:
         """Claim, load, fold. What is raised ends the opening; nothing was served yet.
 
         Raises:
             app.kafka.producer.DeliveryError, app.kafka.consumer.ReadError, TimeoutError: the broker.
+            tables.write_behind.FencedError: a newer owner has claimed the changelog.
             loader.BeyondEndError: a position lies beyond its log's end.
             app.domain.events.UnknownKindError: the log is a newer version's.
         """
@@ -62,8 +64,9 @@ class Opening:
         for name, changelog in changelogs.items():
             await self._load(name, changelog)
         write_behind = WriteBehind(self._tables, changelogs, epoch)
-        await self._fold_on(epoch, write_behind)
         await self._rebuild(epoch)
+        await self._fold_on(epoch, write_behind)
+        write_behind.healed = True
         return Opened(epoch, self._decided, frozenset(self._with_event), write_behind)
 
     async def _claim(self) -> int:
@@ -106,8 +109,11 @@ class Opening:
         async with consumer.reader_off_loop(self._context.bootstrap) as reader:
             records = consumer.read(reader, topics.EVENTS, self._partition, start, epoch)
             while await asyncio.to_thread(self._fold, records):
+                # A position behind a group that is not whole must not be written: the mark is on this disk only.
+                await self._rebuild(epoch)
                 if self._tables.unwritten() >= FOLD_RECORDS:
-                    await write_behind.flush(self._tables.snapshot(epoch), self.position(self._folded))
+                    async with asyncio.timeout(self._context.settings.delivery_deadline_s):
+                        await write_behind.flush(self._tables.snapshot(epoch), self.position(self._folded))
 
     def position(self, event_offset: int) -> rows.Position:
         """The position after folding up to `event_offset`."""
@@ -124,7 +130,7 @@ class Opening:
         batch = list(islice(records, FOLD_RECORDS))
         for message in batch:
             self._folded = message.offset() + 1
-            record = self._valid_event(message)
+            record = _valid_event(message, self._fence)
             if record is None:
                 continue
             if record.command_topic_id == self._context.layout.commands_topic_id:
@@ -133,19 +139,16 @@ class Opening:
             try:
                 self._tables.apply(decode_event(record.value), record.value, record.request)
             except SeqGapError:
+                if record.group in self._rebuilt:
+                    raise  # the log itself has a gap
                 # The rows on disk lack something: this group alone is built anew from the log.
                 self._tables.mark_stale(record.group)
         return bool(batch)
 
-    def _valid_event(self, message: Message) -> EventRecord | None:
-        record = decode_record(
-            offset=message.offset(), key=message.key(), value=message.value(), headers=message.headers()
-        )
-        return record if self._fence.admits(record) and isinstance(record, EventRecord) else None
-
     async def _rebuild(self, epoch: int) -> None:
         """Build the groups whose rows are void anew from the whole log."""
-        stale = self._tables.stale_groups()
+        stale = self._tables.stale_groups() - self._rebuilt
+        self._rebuilt |= stale
         if not stale:
             return
         for group in stale:
@@ -153,10 +156,15 @@ class Opening:
         await asyncio.to_thread(self._fold_groups, stale, epoch)
 
     def _fold_groups(self, groups: set[str], epoch: int) -> None:
-        self._fence = Fence()
+        fence = Fence()
         with consumer.reader(self._context.bootstrap) as reader:
             low, _ = consumer.offsets(reader, topics.EVENTS, self._partition)
             for message in consumer.read(reader, topics.EVENTS, self._partition, low, epoch):
-                record = self._valid_event(message)
+                record = _valid_event(message, fence)
                 if record is not None and record.group in groups:
                     self._tables.apply(decode_event(record.value), record.value, record.request)
+
+
+def _valid_event(message: Message, fence: Fence) -> EventRecord | None:
+    record = decode_record(offset=message.offset(), key=message.key(), value=message.value(), headers=message.headers())
+    return record if fence.admits(record) and isinstance(record, EventRecord) else None

@@ -6,11 +6,14 @@ run it off the loop.
 
 from dataclasses import dataclass
 
+from confluent_kafka import Message
+
 from app.kafka import consumer
 from tables import rows
 from tables.store import Change, Store, last_claim
 
 BATCH_ROWS = 5_000
+EPOCH_HEADER = "epoch"  # of a deletion, which has no value to carry it in
 
 
 class BeyondEndError(Exception):
@@ -29,8 +32,9 @@ class Loaded:
 def load(bootstrap: str, topic: str, partition: int, store: Store) -> Loaded:
     """Bring `store` up to the end of its changelog partition.
 
-    A row of a lower epoch behind a claim is void (rule F3): a fenced owner wrote it late, and compaction may have
-    kept it alone. It is not stored; its group is marked, to be rebuilt from the log.
+    A row or a deletion of a lower epoch behind a claim is void (rule F3): a fenced owner wrote it late, and compaction
+    may have kept it alone. Its group is marked, to be built anew from the log before anything is served; the row is
+    stored, so that the rebuilding finds its key and writes the right row behind it.
 
     Raises:
         BeyondEndError: the store reaches further than the changelog does.
@@ -52,11 +56,11 @@ def load(bootstrap: str, topic: str, partition: int, store: Store) -> Loaded:
             loaded.offset = message.offset()
             if key.startswith(rows.CLAIM_PREFIX):
                 claim = max(claim, int.from_bytes(key[-rows.EPOCH_BYTES :], "big"))
-            elif row is not None and rows.epoch_of(row) < claim:
+            elif _epoch_of(message) < claim:
                 loaded.void += 1
-                if (group := rows.group_of(key)) is not None:
-                    batch.append((rows.stale_key(group), b""))
-                continue
+                if (group := rows.group_of(key)) is None:
+                    continue  # a position or the end of a claim, which is its owner's alone
+                batch.append((rows.stale_key(group), b""))
             batch.append((key, row))
             if len(batch) >= BATCH_ROWS:
                 store.write(batch, loaded.offset)
@@ -64,3 +68,9 @@ def load(bootstrap: str, topic: str, partition: int, store: Store) -> Loaded:
         loaded.offset = max(loaded.offset, end - 1)
         store.write(batch, loaded.offset)
     return loaded
+
+
+def _epoch_of(message: Message) -> int:
+    if (row := message.value()) is not None:
+        return rows.epoch_of(row)
+    return int(dict(message.headers() or ())[EPOCH_HEADER])

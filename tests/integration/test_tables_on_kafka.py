@@ -37,6 +37,11 @@ class Changelog:
             self._producer.produce(self.topics["groups"], row, key, 0)
         assert self._producer.flush(30) == 0
 
+    def delete(self, key: bytes, epoch: int) -> None:
+        headers = [(loader.EPOCH_HEADER, b"%d" % epoch)]
+        self._producer.produce(self.topics["groups"], None, key, 0, headers=headers)
+        assert self._producer.flush(30) == 0
+
     def load(self, store: MemoryStore) -> loader.Loaded:
         return loader.load(self.bootstrap, self.topics["groups"], 0, store)
 
@@ -64,7 +69,8 @@ def test_a_load_brings_the_rows_and_takes_up_where_it_was(changelog: Changelog) 
     store = MemoryStore()
     changelog.write(claim(3), head("g", 1, 3), head("h", 7, 3))
     assert (changelog.load(store).rows, store.offset()) == (3, 2)
-    changelog.write(head("g", 2, 3), (head("h", 0, 3)[0], None))
+    changelog.write(head("g", 2, 3))
+    changelog.delete(head("h", 0, 3)[0], 3)
     assert (changelog.load(store).rows, store.offset()) == (2, 4)
     tables = PartitionTables(store, MemoryStore())
     assert (tables.group("g").seq, tables.group("h").life, last_claim(store)) == (2, "none", 3)
@@ -74,9 +80,26 @@ def test_a_late_row_of_an_owner_before_is_void_and_its_group_is_marked(changelog
     store = MemoryStore()
     changelog.write(claim(3), head("g", 5, 3), claim(9), head("g", 6, 9), head("g", 5, 3), head("h", 1, 9))
     loaded = changelog.load(store)
-    tables = PartitionTables(store, MemoryStore())
     assert (loaded.rows, loaded.void) == (6, 1)
-    assert (tables.group("g").seq, tables.stale_groups()) == (6, {"g"})
+    assert PartitionTables(store, MemoryStore()).stale_groups() == {"g"}
+
+
+def test_a_late_deletion_of_an_owner_before_is_void_and_its_group_is_marked(changelog: Changelog) -> None:
+    store = MemoryStore()
+    changelog.write(claim(3), head("g", 5, 3), claim(9), head("g", 6, 9), head("h", 1, 9))
+    changelog.delete(head("g", 0, 3)[0], 3)
+    changelog.delete(head("h", 0, 9)[0], 9)
+    assert changelog.load(store).void == 1
+    assert PartitionTables(store, MemoryStore()).stale_groups() == {"g"}
+
+
+def test_a_late_position_of_an_owner_before_moves_nothing(changelog: Changelog) -> None:
+    store = MemoryStore()
+    late = rows.Position(event_offset=1, epoch=3, command_topic_id="t", command_offset=0, command_index=0)
+    changelog.write(claim(3), claim(9), (rows.POSITION_KEY, rows.encode_position(AT, 9)))
+    changelog.write((rows.POSITION_KEY, rows.encode_position(late, 3)))
+    changelog.load(store)
+    assert position(store) == AT
 
 
 def test_the_claim_in_force_is_remembered_between_loads(changelog: Changelog) -> None:
@@ -170,11 +193,43 @@ async def test_a_newer_claim_in_the_changelog_ends_the_writing(changelog: Change
     await producer.close(5)
 
 
-async def test_late_rows_of_an_owner_before_do_not_end_it(changelog: Changelog) -> None:
+async def test_a_newer_claim_is_seen_while_loading(changelog: Changelog) -> None:
+    changelog.write(claim(8))
+    with pytest.raises(FencedError):
+        await opened(changelog, 4, PartitionTables(MemoryStore(), MemoryStore()))
+
+
+async def test_late_rows_of_an_owner_before_are_written_over_whatever_they_were(changelog: Changelog) -> None:
     tables = PartitionTables(MemoryStore(), MemoryStore())
     producer, logs = await opened(changelog, 4, tables)
-    changelog.write(head("g", 1, 2))
-    await logs["groups"].append([head("g", 2, 4), head("h", 1, 4)])
-    logs["groups"].store([head("g", 2, 4)])
+    for seq in (1, 2):
+        tables.apply(post(seq), encode_event(post(seq)))
+    await WriteBehind(tables, logs, 4).flush(tables.snapshot(4), AT)
+    # A head of long ago, a key that nobody has, and the end of one that is there.
+    changelog.write(head("g", 1, 2), (b"g\0mghost", rows.value(2, b'["owner",1,0]')))
+    changelog.delete(b"g\0sa\0m1", 2)
+    tables.apply(post(3), encode_event(post(3)))
+    await WriteBehind(tables, logs, 4).flush(tables.snapshot(4), AT)
     await producer.close(5)
-    assert tables.stores["groups"].offset() == 3
+    store = MemoryStore()
+    await asyncio.to_thread(changelog.load, store)
+    right = tables.stores["groups"]
+    assert dict(store.scan(b"g\0")) == dict(right.scan(b"g\0"))
+    assert store.get(b"g\0mghost") is None
+    assert right.offset() == store.offset()
+
+
+async def test_the_claims_of_owners_before_go_when_all_is_healed(changelog: Changelog) -> None:
+    changelog.write(claim(1), claim(3))
+    tables = PartitionTables(MemoryStore(), MemoryStore())
+    producer, logs = await opened(changelog, 4, tables)
+    writing = WriteBehind(tables, logs, 4)
+    await writing.flush(tables.snapshot(4), AT)
+    assert [key for key, _ in tables.stores["groups"].scan(rows.CLAIM_PREFIX)] == [rows.claim_key(e) for e in (1, 3, 4)]
+    writing.healed = True
+    await writing.flush(tables.snapshot(4), AT)
+    await producer.close(5)
+    store = MemoryStore()
+    await asyncio.to_thread(changelog.load, store)
+    for each in (store, tables.stores["groups"]):
+        assert [key for key, _ in each.scan(rows.CLAIM_PREFIX)] == [rows.claim_key(4)]
