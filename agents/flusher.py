@@ -63,6 +63,7 @@ class Flusher:
         self._dirty = asyncio.Event()
         self._many = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
+        self._begun = False  # the first flush always writes: the next opening starts from its position
         self._task: asyncio.Task[None] | None = None
         self.last: LastFlush | None = None
 
@@ -92,7 +93,7 @@ class Flusher:
             Exception: as `WriteBehind.flush`.
         """
         async with self._one_at_a_time:
-            if not self._tables.unwritten():
+            if self._begun and not self._tables.unwritten():
                 return
             began = monotonic()
             snapshot = self._tables.snapshot(self._log.epoch)
@@ -107,6 +108,7 @@ class Flusher:
             )
             async with asyncio.timeout(self._deadline_s):
                 await self._write_behind.flush(snapshot, position)
+            self._begun = True
             ended = monotonic()
             self.last = LastFlush(at_s=ended, rows=len(snapshot), took_s=ended - began)
             self._flushed()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from time import monotonic
 
 
@@ -51,3 +52,34 @@ class InFlight:
             _, waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_exception(why)
+
+
+class InOrder:
+    """Acknowledgements in the order of reading, in whatever order the records settle.
+
+    Faust commits behind what was acknowledged, and its check for a record that is missing before it lets one through:
+    acknowledged out of order, a command could be passed over after a crash (model.md H11).
+    """
+
+    def __init__(self) -> None:
+        self._dues: deque[_Due] = deque()
+
+    def begin(self, done: Callable[[], None]) -> Callable[[], None]:
+        """One more record is read; what to call, once, when it is settled. `done` follows in order."""
+        due = _Due(done)
+        self._dues.append(due)
+
+        def settled() -> None:
+            due.settled = True
+            while self._dues and self._dues[0].settled:
+                self._dues.popleft().done()
+
+        return settled
+
+
+class _Due:
+    __slots__ = ("done", "settled")
+
+    def __init__(self, done: Callable[[], None]) -> None:
+        self.done = done
+        self.settled = False

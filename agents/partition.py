@@ -10,7 +10,7 @@ from agents.commands import CommandRecord
 from agents.context import Context
 from agents.event_log import EventLog
 from agents.flusher import ClosedError, Flusher, LastFlush
-from agents.in_flight import InFlight
+from agents.in_flight import InFlight, InOrder
 from agents.opening import Opened, Opening
 from app.domain.commands import AnyCommand, decode_command, message_of, reaction_of, split_array
 from app.domain.decide import Outcome, decide
@@ -45,7 +45,7 @@ class Partition:
         self.log = EventLog(context.events, context.bootstrap, number, opened.epoch, self.fail)
         self.serving = True
         self._context = context
-        self._failed = False
+        self._acknowledgements = InOrder()
         self._decided = opened.decided
         self._skip_through = opened.decided
         self._with_event = opened.with_event
@@ -93,16 +93,15 @@ class Partition:
 
     def fail(self, why: Exception) -> None:
         """Stop at once, write nothing more, and leave the process: opening again reads the truth from the log."""
-        if self._failed:
-            return
-        self._failed = True
+        if not self.serving:
+            return  # closed: what it left behind is void or on disk, and not its business any more
         self.serving = False
         self._abandon(ClosedError(f"partition {self.number} failed"))
         log.error("partition failed", partition=self.number, why=repr(why))
         self._context.leave(why)
 
     async def handle(self, record: CommandRecord, done: Callable[[], None]) -> None:
-        """Decide the commands of a record; `done` when each one's event or reply is on disk.
+        """Decide the commands of a record; `done` when each one's event or reply is on disk, in the order of records.
 
         Raises:
             ClosedError: the partition is not open; the record will be read again by its next owner.
@@ -111,6 +110,7 @@ class Partition:
             await self.in_flight.settled()
         if not self.serving:
             raise ClosedError(f"partition {self.number} is not open")
+        done = self._acknowledgements.begin(done)
         if record.value is None:
             self._answers.dead_letter(record, None, "no value", self._settling(done))
             return
@@ -204,7 +204,7 @@ class Partition:
         ticket = self.in_flight.begin()
 
         def settled() -> None:
-            if not self._failed:
+            if self.serving:
                 self.in_flight.end(ticket)
                 done()
 

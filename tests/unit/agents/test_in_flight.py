@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from agents.in_flight import InFlight
+from agents.in_flight import InFlight, InOrder
 
 
 async def test_nothing_under_way_is_settled_at_once() -> None:
@@ -42,3 +42,15 @@ async def test_the_age_is_that_of_the_oldest() -> None:
     assert flight.age_s() >= 0
     flight.end(ticket)
     assert flight.age_s() == 0
+
+
+def test_what_settles_out_of_order_is_acknowledged_in_order() -> None:
+    acknowledged: list[int] = []
+    order = InOrder()
+    first, second, third = (order.begin(lambda n=n: acknowledged.append(n)) for n in range(3))  # type: ignore[misc]
+    second()
+    assert acknowledged == []
+    first()
+    assert acknowledged == [0, 1]
+    third()
+    assert acknowledged == [0, 1, 2]
