@@ -1,4 +1,4 @@
-"""Questions about a group: what the owner is asked for a client's request, and what the client is told of the answer."""
+"""Questions about a group: what the owner is asked for a request, and what the client is told of the answer."""
 
 from typing import Any
 

@@ -87,7 +87,15 @@ export interface Reply {
   [field: string]: any;
 }
 
-export interface SendReply extends Reply {
+/** The reply to a request that changes a group. */
+export interface ChangeReply extends Reply {
+  /** The event that it became; absent where nothing had to change. */
+  seq?: number;
+  /** This `client_msg_id` had been accepted before, as that event. */
+  duplicate?: boolean;
+}
+
+export interface SendReply extends ChangeReply {
   seq: number;
   at: string;
   /** This `client_msg_id` had been accepted before. */
@@ -157,6 +165,21 @@ export interface Subscription {
   close(): void;
 }
 
+/** Settings of a group: those that are to change, at least one. */
+export interface GroupSettings {
+  name?: string;
+  topic?: string;
+  join?: "open" | "invite";
+  history?: "all" | "joined";
+}
+
+export interface ChangeOptions {
+  /** Made once for a request and kept for every repetition of it; by default a new one. */
+  client_msg_id?: string;
+  /** How long an outcome is waited for, by default a minute. */
+  timeoutMs?: number;
+}
+
 export interface SendOptions {
   /** Made once for a message and kept for every repetition of it; by default a new one. */
   client_msg_id?: string;
@@ -208,6 +231,22 @@ export class Client {
    * to a group are posted in the order sent, but for one that is refused for now: await the reply where order matters.
    */
   send(group: string, text: string, options?: SendOptions): Promise<SendReply>;
+  /**
+   * The other changes of a group (protocol §2). As `send` they are repeated, with the same `client_msg_id`, through
+   * reconnections and temporary errors until there is an outcome.
+   */
+  updateGroup(group: string, settings: GroupSettings, options?: ChangeOptions): Promise<ChangeReply>;
+  /** Ends the group for all of its members. */
+  deleteGroup(group: string, options?: ChangeOptions): Promise<ChangeReply>;
+  unban(group: string, user: string, options?: ChangeOptions): Promise<ChangeReply>;
+  /** `owner` transfers the ownership. */
+  setRole(group: string, user: string, role: Role, options?: ChangeOptions): Promise<ChangeReply>;
+  /** Gives one's own message `seq` another text. */
+  edit(group: string, seq: number, text: string, options?: ChangeOptions): Promise<ChangeReply>;
+  /** Takes back the content of the message `seq`. */
+  delete(group: string, seq: number, options?: ChangeOptions): Promise<ChangeReply>;
+  react(group: string, seq: number, emoji: string, options?: ChangeOptions): Promise<ChangeReply>;
+  unreact(group: string, seq: number, emoji: string, options?: ChangeOptions): Promise<ChangeReply>;
   /** Follows a group until `close`, through reconnections. Replaces an earlier subscription to the group. */
   subscribe(group: string, start: Start, on: Handlers | ((event: GroupEvent) => void)): Subscription;
 }

@@ -8,11 +8,15 @@
  *     client.subscribe("g1", { last: 50 }, (event) => console.log(event.seq, event.kind, event.data));
  *     await client.send("g1", "hello");
  *
+ * @typedef {import("./auerbach.js").ChangeOptions} ChangeOptions
+ * @typedef {import("./auerbach.js").ChangeReply} ChangeReply
  * @typedef {import("./auerbach.js").ClientOptions} ClientOptions
  * @typedef {import("./auerbach.js").GroupEvent} GroupEvent
+ * @typedef {import("./auerbach.js").GroupSettings} GroupSettings
  * @typedef {import("./auerbach.js").Handlers} Handlers
  * @typedef {import("./auerbach.js").Hello} Hello
  * @typedef {import("./auerbach.js").Reply} Reply
+ * @typedef {import("./auerbach.js").Role} Role
  * @typedef {import("./auerbach.js").SendOptions} SendOptions
  * @typedef {import("./auerbach.js").SendReply} SendReply
  * @typedef {import("./auerbach.js").Start} Start
@@ -159,13 +163,97 @@ export class Client {
    * @returns {Promise<SendReply>}
    */
   async send(group, text, { timeoutMs = SEND_MS, ...options } = {}) {
-    const fields = { client_msg_id: newId(), ...options, group, text };
+    return /** @type {SendReply} */ (await this.#change("send", { group, text }, { timeoutMs, ...options }));
+  }
+
+  /**
+   * @param {string} group
+   * @param {GroupSettings} settings
+   * @param {ChangeOptions} [options]
+   */
+  updateGroup(group, { name, topic, join, history }, options) {
+    return this.#change("update_group", { group, name, topic, join, history }, options);
+  }
+
+  /**
+   * @param {string} group
+   * @param {ChangeOptions} [options]
+   */
+  deleteGroup(group, options) {
+    return this.#change("delete_group", { group }, options);
+  }
+
+  /**
+   * @param {string} group
+   * @param {string} user
+   * @param {ChangeOptions} [options]
+   */
+  unban(group, user, options) {
+    return this.#change("unban", { group, user }, options);
+  }
+
+  /**
+   * @param {string} group
+   * @param {string} user
+   * @param {Role} role
+   * @param {ChangeOptions} [options]
+   */
+  setRole(group, user, role, options) {
+    return this.#change("set_role", { group, user, role }, options);
+  }
+
+  /**
+   * @param {string} group
+   * @param {number} seq
+   * @param {string} text
+   * @param {ChangeOptions} [options]
+   */
+  edit(group, seq, text, options) {
+    return this.#change("edit", { group, seq, text }, options);
+  }
+
+  /**
+   * @param {string} group
+   * @param {number} seq
+   * @param {ChangeOptions} [options]
+   */
+  delete(group, seq, options) {
+    return this.#change("delete", { group, seq }, options);
+  }
+
+  /**
+   * @param {string} group
+   * @param {number} seq
+   * @param {string} emoji
+   * @param {ChangeOptions} [options]
+   */
+  react(group, seq, emoji, options) {
+    return this.#change("react", { group, seq, emoji }, options);
+  }
+
+  /**
+   * @param {string} group
+   * @param {number} seq
+   * @param {string} emoji
+   * @param {ChangeOptions} [options]
+   */
+  unreact(group, seq, emoji, options) {
+    return this.#change("unreact", { group, seq, emoji }, options);
+  }
+
+  /**
+   * Repeats a request that was refused for now, with the same `client_msg_id`, until there is an outcome that lasts.
+   * @param {string} type
+   * @param {Record<string, unknown>} asked
+   * @param {SendOptions} [options]
+   * @returns {Promise<ChangeReply>}
+   */
+  async #change(type, asked, { timeoutMs = REQUEST_MS, ...options } = {}) {
+    const fields = { client_msg_id: newId(), ...options, ...asked };
     const deadline = performance.now() + timeoutMs;
     for (let refusals = 0; ; refusals++) {
       try {
-        return /** @type {SendReply} */ (
-          await this.request("send", fields, { timeoutMs: deadline - performance.now() })
-        );
+        return await this.request(type, fields, { timeoutMs: deadline - performance.now() });
       } catch (error) {
         if (!(error instanceof ChatError && error.temporary)) throw error;
         const delay = error.retryAfterMs ?? this.#jitter(refusals + 1);

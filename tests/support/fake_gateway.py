@@ -209,6 +209,9 @@ class FakeGateway:
             case "state":
                 self._need_member(session, frame)
                 return {"state": self.log.group(_group(frame)).view(frame.get("at_seq"))}, []
+            case "members":
+                self._need_member(session, frame)
+                return self._members(frame), []
             case "ping":
                 return {}, []
         raise RefusedError(rules.invalid("type", "there is no such request"))
@@ -288,6 +291,12 @@ class FakeGateway:
         found = [item for item in group.history(session.user) if after < item["seq"] < before]
         kept = found[:limit] if "after" in frame else found[-limit:]
         return {"messages": kept, "more": len(found) > len(kept)}
+
+    def _members(self, frame: Frame) -> Frame:
+        members = self.log.group(_group(frame)).view()["members"]
+        start, limit = int(frame.get("cursor", 0)), frame.get("limit", 1000)
+        cursor = {"cursor": str(start + limit)} if start + limit < len(members) else {}
+        return {"members": members[start : start + limit], **cursor}
 
     def _need_member(self, session: FakeSession, frame: Frame) -> None:
         if refusal := self.log.may_read(_group(frame), session.user):

@@ -11,7 +11,8 @@
 """
 
 from auerbach_client.backoff import Backoff
-from auerbach_client.client import Ack, Client
+from auerbach_client.changes import Ack
+from auerbach_client.client import Client
 from auerbach_client.errors import AuerbachError, ChatError, EndedError
 from auerbach_client.frames import Event, Hello, Limits, Reset
 from auerbach_client.subscription import Item, Subscription

@@ -1,31 +1,18 @@
 """The client: one user's socket, kept alive, with the protocol's requests as methods."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from auerbach_client import backoff
 from auerbach_client.backoff import Backoff
+from auerbach_client.changes import Changes
 from auerbach_client.connection import Dialer, Token
 from auerbach_client.frames import Hello
 from auerbach_client.session import Session
 from auerbach_client.subscription import Subscription
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """What the server says to a request that changes a group: it is in the log, on disk, as event `seq`.
-
-    `seq` is None where nothing had to change; `duplicate`: it had taken effect before, as that event.
-    """
-
-    group: str
-    seq: int | None
-    at: str | None
-    duplicate: bool
-
-
-class Client:
+class Client(Changes):
     """A user's connection to the service, for `async with`.
 
     It reconnects with full jitter, resumes its subscriptions where they were, and repeats requests that got no reply
@@ -94,74 +81,6 @@ class Client:
         """Cut the connection as a bad network does; the client comes back. For tests of what builds on it."""
         self._session.link.cut()
 
-    async def create_group(
-        self,
-        group: str | None = None,
-        *,
-        name: str,
-        topic: str | None = None,
-        join: str | None = None,
-        history: str | None = None,
-        members: Sequence[dict[str, str]] | None = None,
-        client_msg_id: str | None = None,
-    ) -> Ack:
-        """Create a group, as its owner; without an id, the server makes one from `client_msg_id`.
-
-        `join` is `"open"` or `"invite"` (default), `history` `"all"` (default) or `"joined"`, `members`
-        `[{"user": …, "role": …}]`.
-        """
-        return await self._change(
-            "create_group",
-            group=group,
-            name=name,
-            topic=topic,
-            join=join,
-            history=history,
-            members=None if members is None else list(members),
-            client_msg_id=client_msg_id,
-        )
-
-    async def join(self, group: str, *, client_msg_id: str | None = None) -> Ack:
-        """Become a member of an open group."""
-        return await self._change("join", group=group, client_msg_id=client_msg_id)
-
-    async def leave(self, group: str, *, client_msg_id: str | None = None) -> Ack:
-        """Be a member no longer."""
-        return await self._change("leave", group=group, client_msg_id=client_msg_id)
-
-    async def add_member(
-        self, group: str, user: str, *, role: str | None = None, client_msg_id: str | None = None
-    ) -> Ack:
-        """Make `user` a member: `"reader"`, `"member"` (default) or `"admin"`."""
-        return await self._change("add_member", group=group, user=user, role=role, client_msg_id=client_msg_id)
-
-    async def remove_member(
-        self, group: str, user: str, *, ban: bool | None = None, client_msg_id: str | None = None
-    ) -> Ack:
-        """End the membership of `user`, and keep them out if `ban`."""
-        return await self._change("remove_member", group=group, user=user, ban=ban, client_msg_id=client_msg_id)
-
-    async def send(
-        self,
-        group: str,
-        text: str,
-        *,
-        reply_to: int | None = None,
-        mentions: Sequence[str] | None = None,
-        attributes: dict[str, Any] | None = None,
-        client_msg_id: str | None = None,
-    ) -> Ack:
-        """Post a message. Give a `client_msg_id` of your own to be able to repeat it in a later process."""
-        return await self._change(
-            "send",
-            group=group,
-            text=text,
-            reply_to=reply_to,
-            mentions=None if mentions is None else list(mentions),
-            attributes=attributes,
-            client_msg_id=client_msg_id,
-        )
-
     def subscribe(
         self,
         group: str,
@@ -191,10 +110,17 @@ class Client:
         reply = await self.request("history", group=group, before=before, after=after, limit=limit)
         return reply.get("messages", []), reply.get("more") is True
 
-    async def state(self, group: str) -> dict[str, Any]:
-        """The group's state (protocol §4)."""
-        state: dict[str, Any] = (await self.request("state", group=group)).get("state", {})
+    async def state(self, group: str, *, at_seq: int | None = None) -> dict[str, Any]:
+        """The group's state (protocol §4): now, or as it was at `at_seq`."""
+        state: dict[str, Any] = (await self.request("state", group=group, at_seq=at_seq)).get("state", {})
         return state
+
+    async def members(
+        self, group: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> tuple[list[dict[str, Any]], str | None]:
+        """A page of members in the order of joining, and the cursor of the next page; None behind the last."""
+        reply = await self.request("members", group=group, limit=limit, cursor=cursor)
+        return reply.get("members", []), reply.get("cursor")
 
     async def ping(self) -> None:
         """A sign of life, there and back."""
@@ -208,8 +134,3 @@ class Client:
             EndedError: the client is at its end.
         """
         return await self._session.request(kind, {name: value for name, value in fields.items() if value is not None})
-
-    async def _change(self, kind: str, **fields: Any) -> Ack:
-        reply = await self.request(kind, **fields)
-        group = reply.get("group", fields.get("group"))
-        return Ack(str(group), reply.get("seq"), reply.get("at"), reply.get("duplicate") is True)

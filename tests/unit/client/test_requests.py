@@ -29,6 +29,47 @@ async def test_every_request_of_the_road_gets_its_outcome(client: MakeClient) ->
     assert [m["user"] for m in state["members"]] == ["alice", "carol"]
 
 
+async def test_every_change_of_a_group_gets_its_outcome(client: MakeClient) -> None:
+    async with client("alice") as alice, client("bob") as bob:
+        await alice.create_group("g", name="G", members=[{"user": "bob"}])
+        sent = await bob.send("g", "hi")
+        acks = [
+            await alice.update_group("g", name="H", topic="news", join="open", history="joined"),
+            await bob.edit("g", 2, "hi!"),
+            await alice.react("g", 2, "👍"),
+            await bob.react("g", 2, "👍"),
+            await bob.unreact("g", 2, "👍"),
+            await alice.remove_member("g", "carol", ban=True),
+            await alice.unban("g", "carol"),
+            await alice.set_role("g", "bob", "owner"),
+        ]
+        nothing = await alice.react("g", 2, "👍")
+        [edited], _ = await bob.history("g")
+        deleted = await bob.delete("g", 2)
+        [gone], _ = await bob.history("g")
+        now, then = await bob.state("g"), await bob.state("g", at_seq=2)
+        first, cursor = await bob.members("g", limit=1)
+        second, end = await bob.members("g", limit=1, cursor=cursor)
+        ended = await bob.delete_group("g")
+
+    assert [ack.seq for ack in (sent, *acks, deleted, ended)] == list(range(2, 13))
+    assert (nothing.seq, nothing.duplicate) == (None, False)
+    assert (edited["text"], edited["edited_at"], edited["reactions"]) == ("hi!", acks[1].at, {"👍": ["alice"]})
+    assert (gone["text"], gone["deleted"]) == (None, True)
+    assert [now[name] for name in ("name", "topic", "join", "history")] == ["H", "news", "open", "joined"]
+    assert [then[name] for name in ("name", "topic", "join", "history")] == ["G", "", "invite", "all"]
+    assert [(m["user"], m["role"]) for m in (*first, *second)] == [("alice", "admin"), ("bob", "owner")]
+    assert end is None
+
+
+async def test_a_change_is_repeated_with_the_id_that_was_given(client: MakeClient) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        acks = [await alice.update_group("g", topic="t", client_msg_id="c1") for _ in range(2)]
+
+    assert [(ack.seq, ack.duplicate) for ack in acks] == [(2, False), (2, True)]
+
+
 async def test_a_group_without_an_id_gets_one_from_the_server(client: MakeClient) -> None:
     async with client() as alice:
         first = await alice.create_group(name="G", client_msg_id="c1")

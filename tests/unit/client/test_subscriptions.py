@@ -280,6 +280,22 @@ async def test_a_run_ends_with_the_event_that_ends_the_membership(gateway: FakeG
     assert len([1 for user, frame in gateway.requests if (user, frame["type"]) == ("bob", "subscribe")]) == 1
 
 
+async def test_a_run_ends_with_the_end_of_the_group_and_its_next_life_is_another(client: MakeClient) -> None:
+    async with client("alice") as alice, client("bob") as bob:
+        await alice.create_group("g", name="G", members=[{"user": "bob"}])
+        async with alice.subscribe("g") as hers, bob.subscribe("g") as his:
+            await alice.delete_group("g")
+            await alice.create_group("g", name="H", members=[{"user": "bob"}])
+            async with asyncio.timeout(10):
+                runs = [[item.kind async for item in events if isinstance(item, Event)] for events in (hers, his)]
+        async with bob.subscribe("g", after=1, log=bob.hello.log) as again:
+            items = await take(again, 2)
+
+    assert runs == [["group.deleted"]] * 2
+    assert items[0] == Reset("g", 3)
+    assert seqs(items) == [3]
+
+
 async def test_a_membership_lost_while_away_is_an_error(gateway: FakeGateway, client: MakeClient) -> None:
     async with client("alice") as alice, client("bob") as bob:
         await alice.create_group("g", name="G", members=[{"user": "bob"}])

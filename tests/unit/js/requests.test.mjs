@@ -28,6 +28,44 @@ test("what changes a group carries a client_msg_id, what reads does not", (t) =>
   assert.ok(!("client_msg_id" in state));
 });
 
+for (const [method, args, frame] of [
+  ["updateGroup", ["g", { topic: "news", join: "open" }], { type: "update_group", group: "g", topic: "news", join: "open" }],
+  ["deleteGroup", ["g"], { type: "delete_group", group: "g" }],
+  ["unban", ["g", "bob"], { type: "unban", group: "g", user: "bob" }],
+  ["setRole", ["g", "bob", "owner"], { type: "set_role", group: "g", user: "bob", role: "owner" }],
+  ["edit", ["g", 7, "hi!"], { type: "edit", group: "g", seq: 7, text: "hi!" }],
+  ["delete", ["g", 7], { type: "delete", group: "g", seq: 7 }],
+  ["react", ["g", 7, "👍"], { type: "react", group: "g", seq: 7, emoji: "👍" }],
+  ["unreact", ["g", 7, "👍"], { type: "unreact", group: "g", seq: 7, emoji: "👍" }],
+]) {
+  test(`${method} asks for its change, again after a refusal for now, with the client_msg_id that was given`, async (t) => {
+    const { client, Socket, tick } = online(t);
+    const changed = client[method](...args, { client_msg_id: "mine" });
+    await settled();
+
+    Socket.last.refuse(frame.type, { code: "unavailable", temporary: true });
+    await settled();
+    tick(2500);
+    await settled();
+    Socket.last.reply(frame.type, { seq: 9 });
+
+    assert.equal((await changed).seq, 9);
+    const expected = { ...frame, client_msg_id: "mine", id: 0 };
+    assert.deepEqual(Socket.last.sent.map((sent) => ({ ...sent, id: 0 })), [expected, expected]);
+  });
+}
+
+test("a change gets a client_msg_id where none is given, and gives up after its time", async (t) => {
+  const { client, Socket, tick } = online(t);
+  const changed = client.react("g", 7, "👍");
+  await settled();
+  assert.match(Socket.last.sent[0].client_msg_id, /^[0-9a-f]{32}$/);
+
+  tick(60_000);
+
+  await assert.rejects(changed, { code: "timeout", temporary: true });
+});
+
 test("ids are not repeated", () => {
   assert.equal(new Set(Array.from({ length: 1000 }, newId)).size, 1000);
 });

@@ -197,6 +197,16 @@ for (const kind of ["member.left", "member.removed"]) {
   });
 }
 
+test("the end of the group is the last event, whatever comes of a later life", (t) => {
+  const { Socket, log, again } = following(t);
+
+  Socket.last.receive(event(5), event(6, { kind: "group.deleted", data: {} }), event(7, { kind: "group.created", data: {} }));
+  again();
+
+  assert.deepEqual(log.slice(1), [["event", 5], ["event", 6], ["end", 6]]);
+  assert.deepEqual(Socket.last.sent, []);
+});
+
 test("one's own leaving within a replay is no end: one has joined again since", (t) => {
   const { Socket, log, again } = following(t);
   again();
