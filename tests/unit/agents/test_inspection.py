@@ -315,14 +315,16 @@ async def test_no_text_is_in_any_view() -> None:
 # Whose it is
 
 
+OTHERS = "g"  # a group of partition 1 of 2
+
+
 @pytest.mark.parametrize(
-    "query", [GroupQuery(group="x"), SearchQuery(id="k", group="x"), SearchQuery(id="commands.1.0.0")]
+    "query", [GroupQuery(group=OTHERS), SearchQuery(id="k", group=OTHERS), SearchQuery(id="commands.1.0.0")]
 )
 async def test_what_another_worker_owns_is_there(query: GroupQuery | SearchQuery) -> None:
     worker = Worker(partitions=2)
     worker.broker.records = [owner("processor-0", URL), owner("processor-1", "http://there:1")]
     ask = worker.inspector.group if isinstance(query, GroupQuery) else worker.inspector.search
-    # "x" is in partition 1 of 2; the id of the event says so itself.
     assert await ask(cast("Any", query)) == Elsewhere("http://there:1")
     assert worker.inspector.urls() == {URL, "http://there:1"}
 
@@ -338,7 +340,7 @@ async def test_what_another_worker_owns_is_there(query: GroupQuery | SearchQuery
 async def test_nobody_is_led_in_a_circle_or_out_of_the_web(records: list[OwnerRecord]) -> None:
     worker = Worker(partitions=2)
     worker.broker.records = records
-    refusal = await worker.inspector.group(GroupQuery(group="x"))
+    refusal = await worker.inspector.group(GroupQuery(group=OTHERS))
     assert isinstance(refusal, Rejection)
     assert (refusal.code, refusal.temporary) == ("unavailable", True)
     assert worker.inspector.urls() <= {URL}
@@ -418,8 +420,8 @@ async def test_a_commands_id_is_found_among_the_newest_records() -> None:
     await worker.do([create(), post("a")])
     event = worker.events()[1]
     record = EventRecord(
-        offset=12, epoch=EPOCH, group="g", seq=2, kind=event.kind, command_id="the-command", command_topic_id="commands",
-        place=CommandPlace(0, 1), value=b"",
+        offset=12, epoch=EPOCH, group="g", seq=2, kind=event.kind, command_id="the-command",
+        command_topic_id="commands", place=CommandPlace(0, 1), value=b"",
     )  # fmt: skip
     worker.broker.newest = [(0, record)]
     for view in (await worker.search("the-command"), await worker.search("the-command", group="g")):
