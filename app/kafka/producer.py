@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from confluent_kafka import KafkaError, Message
@@ -98,6 +98,43 @@ class Producer:
                 delivered.set_result(offset)
 
         self.produce(topic, partition, key=key, value=value, headers=headers, report=report)
+        return delivered
+
+    def send_all(
+        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None, Headers | None]]
+    ) -> asyncio.Future[list[int]]:
+        """Queue (key, value, headers) of many records; the future of their offsets, in order.
+
+        One future and one report for all: of a row's cost in a flush, two thirds. Fails as `send` with the first
+        record that was not taken.
+
+        Raises:
+            QueueFullError, KafkaException: as in `produce`; the records before the one refused are queued.
+        """
+        delivered: asyncio.Future[list[int]] = self._loop.create_future()
+        offsets: list[int] = []
+        if not records:
+            delivered.set_result(offsets)
+
+        def report(offset: int | None, error: KafkaError | None) -> None:
+            if delivered.done():
+                return
+            if error is not None or offset is None:
+                delivered.set_exception(DeliveryError(topic, partition, error))
+                return
+            offsets.append(offset)
+            if len(offsets) == len(records):
+                delivered.set_result(offsets)
+
+        on_delivery = self._reporter(report)
+        produce = self._rd.produce
+        try:
+            for key, value, headers in records:
+                produce(
+                    topic, value=value, key=key, partition=partition, headers=headers or [], on_delivery=on_delivery
+                )
+        except BufferError:
+            raise QueueFullError(topic) from None
         return delivered
 
     async def deliver(
