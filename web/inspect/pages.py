@@ -142,7 +142,7 @@ def _header(may_sign_out: bool, sought: str = "", group_id: str = "") -> Html:
 def _partition(p: PartitionView) -> Iterable[Child]:
     state = tag("span", p.state, class_=_PLAIN.get(p.state)) if p.state is not None else NONE
     yield p.partition
-    yield join(state, f": {p.reason}") if p.reason else state
+    yield join(state, ": ", own(p.reason)) if p.reason else state
     yield _owner(p.owner)
     s = p.served
     yield s.epoch if s else p.owner.epoch if p.owner else NONE
