@@ -83,7 +83,7 @@ class MemberView(msgspec.Struct, frozen=True, omit_defaults=True):
 class StateView(msgspec.Struct, frozen=True, kw_only=True):
     """A group's state as clients see it (protocol §4); members in the order of joining, cut at `STATE_MEMBERS`.
 
-    At an earlier seq there is no `online`.
+    At an earlier seq there is no `online`: what is absent stays absent for who reads this and passes it on.
     """
 
     name: str
@@ -94,7 +94,7 @@ class StateView(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     members: list[MemberView]
     members_more: bool | msgspec.UnsetType = msgspec.UNSET
-    online: list[str] | msgspec.UnsetType = []
+    online: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -71,6 +71,7 @@ def load(bootstrap: str, topic: str, partition: int, store: Store) -> Loaded:
 
 
 def _epoch_of(message: Message) -> int:
+    """Who wrote a row or a deletion; nobody of now where a deletion does not say it, as the first version's do not."""
     if (row := message.value()) is not None:
         return rows.epoch_of(row)
-    return int(dict(message.headers() or ())[EPOCH_HEADER])
+    return int(dict(message.headers() or ()).get(EPOCH_HEADER, -1))

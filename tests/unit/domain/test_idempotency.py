@@ -162,6 +162,11 @@ def test_who_was_added_to_an_empty_group_and_owns_it_was_added_in_the_role_that_
     assert chat.ask(AddMember, None, user="uli", role="reader", client_msg_id="k") == Duplicate(first.seq, NOW)
 
 
+def test_an_authoritys_addition_is_the_same_whatever_role_it_named(chat: Chat) -> None:
+    first = taken(chat.ask(AddMember, None, user="uli", role="reader", client_msg_id="k"))
+    assert chat.ask(AddMember, None, user="uli", role="admin", client_msg_id="k") == Duplicate(first.seq, NOW)
+
+
 def test_content_is_compared_as_values_whatever_the_order_of_names(chat: Chat) -> None:
     first = taken(chat.ask(Send, "mike", text="t", attributes={"a": 1, "b": {"c": 2, "d": 3}}, client_msg_id="k"))
     turned = {"b": {"d": 3, "c": 2}, "a": 1}

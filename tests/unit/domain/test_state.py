@@ -5,6 +5,7 @@ import pytest
 from app.domain.events import (
     Event,
     GroupCreated,
+    HistoryPruned,
     MemberJoined,
     MemberLeft,
     MessagePosted,
@@ -75,3 +76,8 @@ def test_the_frame_is_spelled_as_the_protocol_says() -> None:
         '{"type":"event","group":"g1","seq":7,"id":"x","kind":"message.posted","by":"alice",'
         f'"at":"{AT}","client_msg_id":"c1","data":{{"text":"é","reply_to":2}}}}'
     )
+
+
+def test_what_is_pruned_is_never_served_again_whatever_comes_later() -> None:
+    post = MessagePosted(text="a")
+    assert fold(created("all"), post, post, HistoryPruned(through=3), HistoryPruned(through=2)).pruned == 3
