@@ -4,9 +4,15 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from agents.context import Context
 from agents.partition import Partition, open_partition
+from app.domain.events import UnknownKindError
+from app.domain.evolve import SeqGapError
+from app.log.records import RecordError
 from app.telemetry import logger
+from tables.loader import BeyondEndError
 from tables.store import Store
 
 log = logger("ownership")
@@ -14,19 +20,27 @@ log = logger("ownership")
 OPENINGS = 4  # at once: each reads from the broker in threads of its own
 DELIVERY_CHECK_S = 1.0
 
+# What lies in a partition's own log or rows: a new start meets it again, and the other partitions have no part in it.
+DATA_FAULTS = (BeyondEndError, UnknownKindError, RecordError, SeqGapError, msgspec.MsgspecError)
+
 
 class StalledError(Exception):
     """The broker has not taken a record within the deadline."""
 
 
 class Ownership:
-    """The partitions of one worker."""
+    """The partitions of one worker.
+
+    `stopped` says why a partition that it was given is not served: something in its data that only an operator can
+    put right, or a newer version. Its commands are not read; another assignment or a start tries again.
+    """
 
     def __init__(self, context: Context, stores: Callable[[int], tuple[Store, Store]]) -> None:
         self._context = context
         self._stores = stores
         self._partitions: dict[int, Partition] = {}
         self._closings = 0
+        self.stopped: dict[int, str] = {}
 
     def get(self, number: int) -> Partition | None:
         """The partition if this worker owns it and has opened it."""
@@ -35,7 +49,8 @@ class Ownership:
     async def open(self, numbers: Iterable[int], still_ours: Callable[[], bool]) -> None:
         """Open all of `numbers`. What stays from before is closed first: only the log tells what happened meanwhile.
 
-        Any failure leaves the process: Faust swallows what its recovery hook raises and would go on with nothing.
+        What is wrong with one partition's data stops that one. Any other failure leaves the process: Faust swallows
+        what its recovery hook raises and would go on with nothing.
         """
         await self.close()
         closings = self._closings
@@ -47,13 +62,8 @@ class Ownership:
 
         async def open_one(number: int) -> None:
             async with gate:
-                if not wanted():
-                    return
-                groups, history = self._stores(number)
-                wall_ms = time.time_ns() // 1_000_000
-                self._partitions[number] = await open_partition(
-                    self._context, number, groups, history, wall_ms=wall_ms, still_ours=wanted
-                )
+                if wanted():
+                    await self._open_one(number, wanted)
 
         results = await asyncio.gather(*(open_one(n) for n in sorted(numbers)), return_exceptions=True)
         if not wanted():
@@ -64,6 +74,18 @@ class Ownership:
                 self._context.leave(result if isinstance(result, Exception) else RuntimeError(repr(result)))
                 return
 
+    async def _open_one(self, number: int, wanted: Callable[[], bool]) -> None:
+        groups, history = self._stores(number)
+        wall_ms = time.time_ns() // 1_000_000
+        try:
+            opened = await open_partition(self._context, number, groups, history, wall_ms=wall_ms, still_ours=wanted)
+        except DATA_FAULTS as fault:
+            if wanted():
+                self.stopped[number] = f"{type(fault).__name__}: {fault}"
+                log.error("partition stopped; the others go on", partition=number, why=self.stopped[number])
+        else:
+            self._partitions[number] = opened
+
     async def settled(self) -> None:
         """Wait until all that is decided is on disk: the barrier that Faust awaits before a commit or a revocation."""
         await asyncio.gather(*(p.in_flight.settled() for p in self._partitions.values() if p.serving))
@@ -71,6 +93,7 @@ class Ownership:
     async def close(self) -> None:
         """Close and drop every partition with its caches; what is opening now will not be installed."""
         self._closings += 1
+        self.stopped.clear()
         partitions, self._partitions = self._partitions, {}
         await asyncio.gather(*(p.close() for p in partitions.values()))
 

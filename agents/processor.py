@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from faust.types import TP
+
 from agents.commands import CommandRecord
 from agents.context import Context
 from agents.flusher import ClosedError
@@ -19,6 +21,7 @@ from agents.ownership import Ownership
 from agents.partition import Partition
 from agents.transport import App, Worker
 from agents.views import reads_view
+from agents.watchdog import Watchdog, WatchedProducer
 from app.config import Settings
 from app.inspection import Inspector
 from app.kafka import positions, topics
@@ -31,6 +34,7 @@ from tables.store import Store
 log = logger("processor")
 
 EXIT_FAULT = 70  # EX_SOFTWARE: start again; what is not on disk was not acknowledged
+HEARTBEAT_S = 0.3  # how soon a worker learns that another came or left, and all wait for it
 
 
 def main(settings: Settings, install_pages: Callable[[Any, Inspector], None]) -> None:
@@ -60,9 +64,11 @@ class _Processor:
         self._url = f"http://{settings.views_host}:{port}"
         self._ownership: Ownership | None = None
         self._producers: list[Producer] = []
-        self._watch: asyncio.Task[None] | None = None
+        self._watchdog: Watchdog | None = None
+        self._watches: list[asyncio.Task[None]] = []
         self.app = self._faust_app(port)
         self.app.barrier = self._barrier
+        self.app.withholds = self._withholds
         commands = self.app.topic(
             topics.COMMANDS, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
@@ -82,7 +88,7 @@ class _Processor:
             datadir=str(_datadir(s)),
             consumer_group_instance_id=s.worker,
             broker_session_timeout=s.session_timeout_s,
-            broker_heartbeat_interval=s.session_timeout_s / 5,
+            broker_heartbeat_interval=HEARTBEAT_S,
             broker_rebalance_timeout=s.session_timeout_s * 3,
             broker_request_timeout=max(s.session_timeout_s * 4, 40.0),
             broker_commit_interval=0.5,
@@ -90,7 +96,7 @@ class _Processor:
             topic_partitions=self._layout.partitions,
             topic_allow_declare=False,
             topic_disable_leader=True,
-            table_standby_replicas=0,
+            table_standby_replicas=s.standbys,
             stream_wait_empty=False,
             stream_recovery_delay=0.0,
             stream_buffer_maxsize=4096,
@@ -115,11 +121,15 @@ class _Processor:
     def inspector(self) -> Inspector:
         """What operators may ask of this worker."""
         s = self._settings
-        here = Here(s.worker, self._url, self._layout, self._owned_partition, self._assigned)
+        log.info("operator pages", url=f"{self._url}/inspect/")
+        here = Here(s.worker, self._url, self._layout, self._owned_partition, self._assigned, self._stopped)
         return WorkerInspector(here, Broker(s.bootstrap, s.app_id, self._layout))
 
     def _assigned(self) -> set[int]:
         return {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == topics.COMMANDS}
+
+    def _stopped(self) -> dict[int, str]:
+        return self._ownership.stopped if self._ownership is not None else {}
 
     def _table(self, name: str, on_recovered: Any) -> WriteBehindTable:
         table = WriteBehindTable(
@@ -167,32 +177,45 @@ class _Processor:
     async def _owned(self) -> Ownership:
         """The ownership, made when the loop runs: its producers belong to the loop."""
         if self._ownership is None:
-            events, changelog = Producer(self._settings.bootstrap), Producer(self._settings.bootstrap)
+            watchdog = self._watchdog = Watchdog(self._settings.session_timeout_s / 2, self._leave)
+            events, changelog = (WatchedProducer(self._settings.bootstrap, watchdog) for _ in range(2))
             self._producers = [events, changelog]
             context = Context(self._settings, self._layout, events, changelog, self._url, self._leave)
             self._ownership = Ownership(context, self._stores)
-            self._watch = asyncio.create_task(self._ownership.watch_deliveries())
+            self._watches = [asyncio.create_task(w) for w in (watchdog.run(), self._ownership.watch_deliveries())]
         return self._ownership
 
     def _stores(self, partition: int) -> tuple[Store, Store]:
         return self.groups.store(partition), self.history.store(partition)
 
     async def _barrier(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.check()
         if self._ownership is not None:
             with contextlib.suppress(ClosedError):
                 await self._ownership.settled()
 
+    def _withholds(self, tp: TP) -> bool:
+        """Whether Faust must not read from `tp`: our loader reads changelogs, and nobody what cannot be decided."""
+        if tp.topic != topics.COMMANDS:
+            return True
+        return self._ownership is not None and tp.partition in self._ownership.stopped
+
     async def _revoked(self, *_: Any, **__: Any) -> None:
+        await asyncio.gather(self.groups.stand_down(), self.history.stand_down(), self._close())
+
+    async def _close(self) -> None:
         if self._ownership is not None:
             await self._ownership.close()
 
     async def _stop(self, *_: Any, **__: Any) -> None:
-        if self._watch is not None:
-            self._watch.cancel()
-        if self._ownership is not None:
-            await self._ownership.close()
+        await self._close()
         for producer in self._producers:
             await producer.close(timeout_s=5)
+        self._watchdog = None  # nobody beats from here on
+        for watch in self._watches:
+            watch.cancel()
+        await asyncio.gather(*self._watches, return_exceptions=True)
 
     def _leave(self, why: Exception) -> None:
         # At once and without Faust's way out, which would flush and commit: a fenced owner writes nothing more.

@@ -113,6 +113,13 @@ class Settings(BaseSettings):
         le=300,
         description="A processor silent for this long loses its partitions, seconds.",
     )
+    standbys: int = Field(
+        1,
+        alias="AUERBACH_STANDBYS",
+        ge=0,
+        le=8,
+        description="Other processors that keep a partition's rows too, to take it over sooner; the same for all.",
+    )
     flush_interval_ms: int = Field(
         200,
         alias="AUERBACH_FLUSH_INTERVAL_MS",

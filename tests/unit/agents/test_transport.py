@@ -1,21 +1,24 @@
-"""What we change in Faust, a test a change: each fails when an upgrade moves what the change relies on."""
+"""What we change in Faust, a test a change. What Faust must be for it is held by test_relied_on.py."""
 
 import asyncio
 import faulthandler
 import inspect
 import signal
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import aiokafka
 import pytest
+from faust.app.base import App as FaustApp
 from faust.transport.consumer import Consumer as FaustBaseConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.transport.drivers.aiokafka import ConsumerRebalanceListener as FaustRebalanceListener
+from faust.types import TP
 from faust.worker import Worker as FaustWorker
 
-from agents import transport
-from agents.transport import App, Consumer, ConsumerThread, Producer, Transport, Worker
+from agents import membership, transport
+from agents.recovery import Recovery, TableManager
+from agents.transport import App, Consumer, ConsumerThread, Producer, RebalanceListener, Transport, Worker
 
 
 def source(thing: Any) -> str:
@@ -28,12 +31,6 @@ def app() -> App:
     app = App("tamed", broker="kafka://127.0.0.1:1", store="memory://", consumer_group_instance_id="slot")
     app.finalize()
     return app
-
-
-def test_what_we_reach_into_is_pinned_exactly() -> None:
-    assert version("faust-streaming") == "0.15.3"
-    assert version("mode-streaming") == "0.7.1"
-    assert version("aiokafka") == "0.14.0"
 
 
 def test_the_app_uses_our_transport_for_both_directions(app: App) -> None:
@@ -101,10 +98,115 @@ def test_a_slot_that_restarts_is_recognised(app: App) -> None:
     assert "group_instance_id=conf.consumer_group_instance_id" in source(AIOKafkaConsumerThread)
 
 
-def test_a_stop_has_a_bound(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_that_was_ordered_has_a_bound_and_gives_up_the_workers_place(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bounds: list[tuple[float, bool]] = []
     monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda after, **how: bounds.append((after, how["exit"])))
     monkeypatch.setattr(FaustWorker, "_schedule_shutdown", lambda self, signal: None)
+    assert not app.gives_up_its_place  # so a crash does not
     Worker(app)._schedule_shutdown(signal.SIGTERM)
     assert bounds == [(transport.STOP_S, True)]
-    assert "def _schedule_shutdown" in source(FaustWorker.__mro__[1])
+    assert app.gives_up_its_place
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_the_group_is_left_on_an_ordered_stop_only_and_before_the_consumer_ends(
+    app: App, monkeypatch: pytest.MonkeyPatch, ordered: bool
+) -> None:
+    order: list[str] = []
+
+    async def leave(consumer: Any) -> None:
+        order.append("leave")
+
+    async def end(self: Any) -> None:
+        order.append("end")
+
+    monkeypatch.setattr(membership, "leave", leave)
+    monkeypatch.setattr(AIOKafkaConsumerThread, "on_thread_stop", end)
+    thread = app.consumer._thread
+    thread._consumer = object()
+    app.gives_up_its_place = ordered
+    await thread.on_thread_stop()
+    assert order == (["leave", "end"] if ordered else ["end"])
+
+
+def test_a_rebalance_in_the_middle_of_a_stop_does_not_close_the_consumer_under_the_last_commit(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    monkeypatch.setattr(Consumer, "close", lambda self: closed.append("closed"))
+    app._on_rebalance_when_stopped()
+    assert not closed
+    FaustApp._on_rebalance_when_stopped(app)
+    assert closed  # what Faust does
+
+
+def test_what_the_app_withholds_is_not_resumed(app: App) -> None:
+    app.withholds = lambda tp: tp.partition == 1
+    read, withheld = TP("commands", 0), TP("commands", 1)
+    app.consumer._set_active_tps({read, withheld})
+    app.consumer.pause_partitions({read, withheld})
+    app.consumer.resume_partitions({read, withheld})
+    assert app.consumer._get_active_partitions() == {read}
+
+
+async def test_an_assignment_is_taken_in_with_a_beating_heart_and_without_fetching_changelogs(
+    app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[Any] = []
+
+    class Stand:
+        """aiokafka's consumer and coordinator, as far as the listener knows them."""
+
+        _coordinator: Any
+
+        def _start_heartbeat_task(self) -> None:
+            done.append("beat")
+
+        def pause(self, *tps: TP) -> None:
+            done.append(tps)
+
+    async def taken(self: Any, assigned: Any) -> None:
+        done.append("taken")
+
+    stand = Stand()
+    stand._coordinator = stand
+    changelog = app.Table("t", partitions=1).changelog_topic.get_topic_name()
+    monkeypatch.setattr(ConsumerThread, "_ensure_consumer", lambda self: stand)
+    monkeypatch.setattr(FaustRebalanceListener, "on_partitions_assigned", taken)
+    listener = app.consumer._thread._rebalance_listener
+    assert isinstance(listener, RebalanceListener)
+    await listener.on_partitions_assigned([TP("commands", 0), TP(changelog, 0)])
+    assert done == ["beat", (TP(changelog, 0),), "taken"]
+
+
+async def test_recovery_finds_nothing_to_read_and_asks_the_broker_for_nothing(app: App) -> None:
+    recovery = app.tables.recovery
+    assert isinstance(app.tables, TableManager)
+    assert isinstance(recovery, Recovery)
+    tp = TP("changelog", 0)
+    recovery.active_tps.add(tp)
+    recovery.active_offsets[tp] = 3
+    recovery.active_highwaters[tp] = 9
+    nobody: Any = None  # a consumer that would be asked
+    await recovery._build_highwaters(nobody, recovery.active_tps, recovery.active_highwaters, "active")
+    await recovery._build_offsets(nobody, recovery.active_tps, recovery.active_offsets, "active")
+    await recovery._seek_offsets(nobody, recovery.active_tps, recovery.active_offsets, "active")
+    assert not recovery.need_recovery()
+
+
+async def test_tables_start_without_a_second_of_sleep(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+
+    async def channels() -> None:
+        done.append("channels")
+
+    async def start() -> None:
+        done.append("recovery")
+
+    monkeypatch.setattr(app.tables, "_update_channels", channels)
+    monkeypatch.setattr(app.tables.recovery, "start", start)
+    monkeypatch.setattr(TableManager, "sleep", None)  # would raise
+    await app.tables.on_start()
+    assert done == ["channels", "recovery"]

@@ -1,0 +1,118 @@
+"""Standing by: the rows of partitions that another worker owns, kept near the end of their changelog.
+
+Whoever takes such a partition over has its own rows and loads only the rest. The bulk loader does it, on threads, so
+that rule F3 holds here as it does in an opening, and the loop serves meanwhile.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from app.kafka import consumer
+from app.telemetry import logger
+from tables import loader
+from tables.store import Change, Store
+
+log = logger("standby")
+
+FOLLOW_S = 5.0  # an owner that takes over loads what came within this time
+STOP_S = 2.0  # for the thread to end, which may wait for a broker; it writes nothing any more
+
+
+class StoppedError(Exception):
+    """The store is not for standing by any more."""
+
+
+class Standby:
+    """The partitions of one table that this worker stands by for.
+
+    `open_store` opens a partition's store; it may block. Between `start` and `stop` nobody else may write to them.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topic: str,
+        partitions: Iterable[int],
+        open_store: Callable[[int], Store],
+        every_s: float = FOLLOW_S,
+    ) -> None:
+        self.partitions = set(partitions)
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._open_store = open_store
+        self._every_s = every_s
+        self._stopping = threading.Event()
+        self._writing = threading.Lock()
+        self._following: asyncio.Future[None] | None = None
+
+    def start(self) -> None:
+        """Load, and go on loading what comes."""
+        if self.partitions:
+            # A thread of its own: the loop's pool is for openings.
+            thread = ThreadPoolExecutor(1, thread_name_prefix="standby")
+            self._following = asyncio.get_running_loop().run_in_executor(thread, self._follow)
+            thread.shutdown(wait=False)  # it ends with what it runs
+
+    async def stop(self) -> None:
+        """Write no more: the stores are another's when this returns."""
+        with self._writing:
+            self._stopping.set()
+        if self._following is not None:
+            await asyncio.wait([self._following], timeout=STOP_S)
+
+    def _follow(self) -> None:
+        while self.partitions:
+            for partition in sorted(self.partitions):
+                self._catch_up(partition)
+            if self._stopping.wait(self._every_s):
+                return
+
+    def _catch_up(self, partition: int) -> None:
+        if self._stopping.is_set():
+            return
+        try:
+            loaded = loader.load(
+                self._bootstrap,
+                self._topic,
+                partition,
+                _Stoppable(self._open_store(partition), self._writing, self._stopping),
+            )
+        except StoppedError:
+            return
+        except consumer.ReadError as away:
+            log.warning("standby falls behind", topic=self._topic, partition=partition, why=str(away))
+        except Exception as why:  # noqa: BLE001 - an edge: an opening loads it all the same, or says why it cannot
+            self.partitions.discard(partition)
+            log.error("standing by no more", topic=self._topic, partition=partition, why=repr(why))
+        else:
+            if loaded.rows:
+                log.debug("standby loaded", topic=self._topic, partition=partition, rows=loaded.rows, void=loaded.void)
+
+
+class _Stoppable:
+    """A store that takes no more batches once it is told so: a load is many of them."""
+
+    def __init__(self, store: Store, writing: threading.Lock, stopping: threading.Event) -> None:
+        self._store = store
+        self._writing = writing
+        self._stopping = stopping
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._store.get(key)
+
+    def scan(self, prefix: bytes, start: bytes = b"", *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        return self._store.scan(prefix, start, backwards=backwards)
+
+    def estimated_rows(self) -> int:
+        return self._store.estimated_rows()
+
+    def write(self, changes: Sequence[Change], offset: int) -> None:
+        with self._writing:
+            if self._stopping.is_set():
+                raise StoppedError
+            self._store.write(changes, offset)
+
+    def offset(self) -> int:
+        return self._store.offset()
