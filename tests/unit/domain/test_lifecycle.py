@@ -10,6 +10,7 @@ from app.domain.commands import (
     DeleteGroup,
     Edit,
     Join,
+    Leave,
     MemberSpec,
     PruneHistory,
     React,
@@ -116,6 +117,7 @@ def test_bans_end_with_a_life(chat: Chat) -> None:
 
 def test_settings_and_the_history_rule_begin_anew(chat: Chat) -> None:
     chat.ask(UpdateGroup, "olga", history="joined")
+    taken(chat.ask(Leave, "mike"))
     again = chat.created_again()
     assert (chat.group.topic, chat.group.join, chat.group.history) == ("", "invite", "all")
     assert chat.group.rules == [(again.seq, "all")]
