@@ -148,7 +148,8 @@ async def test_the_oldest_command_without_an_answer_is_one_under_way_or_one_not_
 ) -> None:
     worker = Worker()
     await worker.do([create()])
-    worker.broker.told = Places(committed={0: 1}, ends={0: 1})
+    worker.broker.told = Places(committed={0: None}, ends={0: 1})  # decided, and not committed yet
+    worker.broker.since = {0: now_ms() - 60_000}
 
     async def oldest_s() -> float | None:
         return (await worker.inspector.cluster()).partitions[0].oldest_unanswered_s
@@ -157,7 +158,6 @@ async def test_the_oldest_command_without_an_answer_is_one_under_way_or_one_not_
     monkeypatch.setattr(worker.world.partition.in_flight, "age_s", lambda: 7.5)
     assert await oldest_s() == 7.5
     worker.broker.told = Places(committed={0: 1}, ends={0: 4})
-    worker.broker.since = {0: now_ms() - 60_000}
     assert await oldest_s() == pytest.approx(60, abs=30)
     assert worker.broker.asked_instants == [{}, {}, {0: 1}]
 
@@ -485,10 +485,10 @@ async def test_a_cursor_that_is_none_hurts_nobody(cursor: str) -> None:
 
 
 async def test_a_search_names_the_other_workers_and_what_they_would_know() -> None:
-    worker = Worker(partitions=4)
+    worker = Worker(partitions=5)  # of which it opens the last one only now
     worker.broker.records = [
         owner("processor-0", URL), owner("processor-1", "http://one"), owner("processor-2", "http://two"),
-        owner("processor-1", "http://one"),
+        owner("processor-1", "http://one"), owner("processor-0", URL),
     ]  # fmt: skip
     leads = (await worker.search("x")).leads
     assert [(lead.worker, lead.url) for lead in leads] == [("processor-1", "http://one"), ("processor-2", "http://two")]
