@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import itertools
 import typing
 
 import msgspec
@@ -13,7 +14,8 @@ from app.domain.decide import decide
 from app.domain.events import AnyData, Event, GroupCreated, MemberJoined, decode_event, encode_event
 from app.domain.evolve import SeqGapError, evolve
 from app.domain.idempotency import digest_of_command, digest_of_event
-from app.domain.state import Group, Target
+from app.domain.spans import last_of, parts, readable_spans
+from app.domain.state import Group, Target, readable
 from tests.unit.domain.strategies import DATAS, FIELDS, any_events, any_logs, commands, instants, targets
 
 runs = st.lists(st.tuples(commands("g"), instants, targets), max_size=40)
@@ -151,3 +153,20 @@ def content(command: AnyCommand) -> dict[str, typing.Any]:
     if isinstance(command, AddMember) and command.by is None:
         del asked["role"]  # the first whom an authority adds owns the group, whatever role it named
     return {"type": type(command)} | asked
+
+
+@given(any_logs, st.integers(0, 30), st.integers(0, 30))
+def test_the_runs_that_a_member_may_read_are_the_events_that_it_may(log: list[Event], low: int, high: int) -> None:
+    group = Group("g")
+    for event in log:
+        evolve(group, event)
+    for user in group.members:
+        runs_read = readable_spans(group, user, low, high)
+        one_by_one = [seq for seq in range(low, high + 1) if readable(group, user, seq)]
+        assert [seq for since, through in runs_read for seq in range(since, through + 1)] == one_by_one
+        assert all(through + 1 < since for (_, through), (since, _) in itertools.pairwise(runs_read))
+        cut = parts(runs_read, low, high)
+        assert [seq for since, through, inside in cut if inside for seq in range(since, through + 1)] == one_by_one
+        assert [seq for since, through, _ in cut for seq in range(since, through + 1)] == list(range(low, high + 1))
+        for count in (1, 2, 5):
+            assert last_of(runs_read, count) == (one_by_one[-count] if len(one_by_one) >= count else None)
