@@ -85,7 +85,7 @@ def test_a_processor_does_not_start_beyond_the_end_and_decides_nothing(driver: D
     commit(driver.bootstrap, APP_ID, 7, 5)
     env = clean_environment(KAFKA_BOOTSTRAP=driver.bootstrap, DATA=str(tmp_path / "data"))
     process = Command(tmp_path / "out", env, "processor", "--worker", "processor-0")
-    assert process.process.wait(60) == 2
+    assert process.ended() == 2
     assert f"error: {topics.COMMANDS}/0: consumer group {APP_ID} has decided up to offset 7, the log ends at 5" in (
         process.printed()
     )

@@ -135,7 +135,7 @@ def test_no_process_starts_on_topics_that_break_a_promise(
     env = clean_environment(**where, AUERBACH_PARTITIONS="8", **settings)
     with altered(made, topics.COMMANDS, message_timestamp_type="CreateTime"):
         process = Command(tmp_path / "out", env, *command)
-        assert process.process.wait(60) == 2
+        assert process.ended() == 2
     lines = [line for line in process.printed().splitlines() if line.startswith("error:")]
     assert [line.split(",")[0] for line in lines] == [
         "error: AUERBACH_PARTITIONS is 8",

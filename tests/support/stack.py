@@ -56,6 +56,13 @@ class Command:
 
         eventually(look, within_s=within_s, what=f"{text!r} in {self.output}")
 
+    def ended(self, within_s: float = START_S) -> int:
+        """Its exit code, once it has ended by itself; it is stopped if it does not."""
+        try:
+            return self.process.wait(within_s)
+        finally:
+            self.stop()
+
     def stop(self, number: signal.Signals = signal.SIGINT, within_s: float = STOP_S) -> int:
         """Signal it and wait for its end; SIGKILL when it takes too long. Its exit code."""
         if self.process.poll() is None:
