@@ -146,7 +146,8 @@ def _judge(
     bootstrap: str, app_id: str, partitions: int | None, found: dict[str, _Found]
 ) -> tuple[list[str], list[str]]:
     """What is wrong, and what is unwise."""
-    faults, advice = [], []
+    faults: list[str] = []
+    advice: list[str] = []
     names = [spec.name for spec in specs(app_id, 1)]
     missing = [name for name in names if name not in found]
     if missing:
