@@ -2,10 +2,10 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 from aiohttp import web
-from yarl import URL
 
 from app.domain import rules
 from app.domain.outcomes import Rejection
@@ -171,7 +171,7 @@ class _Pages:
 
     def _policy(self, allowed: bool) -> str:
         # A form's way may lead on to another worker, and browsers hold every step of it to `form-action`.
-        others = " ".join(sorted({str(URL(url).origin()) for url in self._inspector.urls()})) if allowed else ""
+        others = " ".join(sorted({_origin(url) for url in self._inspector.urls()})) if allowed else ""
         return (
             f"default-src 'none'; style-src 'sha256-{STYLE_HASH}'; form-action 'self' {others}; "
             "base-uri 'none'; frame-ancestors 'none'"
@@ -184,6 +184,12 @@ def _wants_html(request: web.Request) -> bool:
     if wanted is not None:
         return wanted == "html"
     return "text/html" in request.headers.get("Accept", "")
+
+
+def _origin(url: str) -> str:
+    """The origin of an owner's address, without anything that would end a directive of the policy."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://" + "".join(c for c in parts.netloc if c.isalnum() or c in ".:[]-")
 
 
 def _html(page: str, status: int = 200) -> web.Response:
