@@ -2,7 +2,7 @@
 #   make run PROCESSORS=2 GATEWAYS=2 PORT=8080 KAFKA_PORT=9092 DATA=.local
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format lock clean venv browser
+.PHONY: help run demo bench test lint format lock clean venv browser
 
 PYTHON ?= python3
 # Python's own options, wherever it runs: no prompt, no check for a newer pip.
@@ -14,6 +14,7 @@ installed := .venv/.installed
 help:
 	@echo 'make run     the whole service: broker, topics, processors, gateways, a chat page; Ctrl-C stops it'
 	@echo 'make demo    replay a real chat log through the running service and prove that nothing was lost'
+	@echo 'make bench   what the processor does in a second, and how long it stalls; about ten minutes, on an idle machine'
 	@echo 'make test    every test, on a real broker of its own'
 	@echo 'make lint    style, types, import layers, dependencies, spelling'
 	@echo 'make format  put the code in its form'
@@ -28,6 +29,10 @@ run: $(installed)
 demo: export AUERBACH_AUTH ?= dev
 demo: $(installed)
 	@exec $(py) -m benchmarks.demo
+
+# Each starts what it needs and stops it; the tables are benchmarks/RESULTS.md's.
+bench: $(installed)
+	@for each in throughput pure_path flatness cold_start stalls latency; do $(py) -m benchmarks.$$each || exit; done
 
 test: $(installed) browser
 	@exec $(py) -m pytest

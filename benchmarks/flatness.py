@@ -91,7 +91,7 @@ async def _pair(fill: World, sizes: tuple[int, int], rounds: int, commands: int)
     with tempfile.TemporaryDirectory(prefix="auerbach-bench-") as folder, ExitStack() as closing:
         worlds = []
         for size in sizes:
-            bench = Bench(*closing.enter_context(stores(Path(folder), str(size))))
+            bench = await Bench.open(*closing.enter_context(stores(Path(folder), str(size))))
             worlds.append((bench, fill(bench, size)))
         for n in range(rounds + 1):
             for (bench, names), found in zip(worlds, costs, strict=True):

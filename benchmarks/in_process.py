@@ -6,11 +6,11 @@ and writing behind are as in a processor; librdkafka, Faust and the broker are l
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rocksdict import Options, Rdict
 
@@ -22,7 +22,7 @@ from app.config import Settings
 from app.domain.commands import Command
 from app.domain.events import Event, encode_event
 from app.kafka import topics
-from app.kafka.producer import Headers, Producer, Report
+from app.kafka.producer import Producer
 from app.kafka.topics import Layout
 from app.log.records import NOWHERE
 from benchmarks.lab import record
@@ -36,35 +36,54 @@ NOW_MS = 1_795_569_600_000
 
 
 class MemoryProducer(Producer):
-    """Takes everything and keeps nothing; reports come in order in the loop's next turn."""
+    """Our producer over a client that takes everything and keeps nothing; reports come in the loop's next turn."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._next: Counter[str] = Counter({topics.EVENTS: EPOCH + 1})
-        self._due: list[tuple[Report, int]] = []
+        self._reports = deque()
+        self._woken = False
+        self._rd = _Client(self._loop, self._drain)
 
-    def produce(
-        self,
-        topic: str,
-        partition: int,  # noqa: ARG002 - one partition is all there is
-        *,
-        key: bytes | None,  # noqa: ARG002
-        value: bytes | None,  # noqa: ARG002
-        headers: Headers | None = None,  # noqa: ARG002
-        report: Report | None = None,
-    ) -> None:
-        """Count the record, and report it soon."""
+
+class _Report:
+    """A delivery report."""
+
+    __slots__ = ("_offset",)
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    def offset(self) -> int:
+        return self._offset
+
+
+class _Client:
+    """What of librdkafka's client a producer calls. It counts offsets, by topic: one partition is all there is."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, drain: Callable[[], None]) -> None:
+        self._loop = loop
+        self._drain = drain
+        self._next: Counter[str] = Counter({topics.EVENTS: EPOCH + 1})
+        self._due: list[tuple[Callable[[None, _Report], None], _Report]] = []
+
+    def produce(self, topic: str, *, on_delivery: Callable[[None, "_Report"], None] | None = None, **_: Any) -> None:
         offset = self._next[topic]
         self._next[topic] += 1
-        if report is not None:
+        if on_delivery is not None:
             if not self._due:
                 self._loop.call_soon(self._report)
-            self._due.append((report, offset))
+            self._due.append((on_delivery, _Report(offset)))
+
+    def produce_batch(self, topic: str, messages: list[dict[str, Any]], partition: int) -> int:  # noqa: ARG002
+        for message in messages:
+            self.produce(topic, on_delivery=message.get("callback"))
+        return len(messages)
 
     def _report(self) -> None:
         due, self._due = self._due, []
-        for report, offset in due:
-            report(offset, None)
+        for on_delivery, message in due:
+            on_delivery(None, message)
+        self._drain()
 
 
 @contextmanager
@@ -83,21 +102,27 @@ def stores(folder: Path, name: str) -> Iterator[tuple[RocksStore, RocksStore]]:
 class Bench:
     """An open partition, and the instant and offset of its next command record."""
 
-    def __init__(self, groups: RocksStore, history: RocksStore) -> None:
+    def __init__(self, tables: PartitionTables, partition: Partition) -> None:
+        self.tables = tables
+        self.partition = partition
+        self._offset = 0
+
+    @classmethod
+    async def open(cls, groups: RocksStore, history: RocksStore) -> Self:
+        """Open a partition over empty tables."""
         producer = MemoryProducer()
         settings = Settings()
-        layout = Layout(1, "log", "commands")
-        context = Context(settings, layout, producer, producer, "http://here", self._left)
-        self.tables = PartitionTables(groups, history)
+        context = Context(settings, Layout(1, "log", "commands"), producer, producer, "http://here", _leave)
+        tables = PartitionTables(groups, history)
         changelogs = {
-            name: TableChangelog(producer, "", topic, 0, self.tables.stores[name])
+            name: TableChangelog(producer, "", topic, 0, tables.stores[name])
             for name, topic in topics.changelogs(settings.app_id).items()
         }
         for changelog in changelogs.values():
-            changelog.loaded(-1)
-        opened = Opened(EPOCH, NOWHERE, frozenset(), WriteBehind(self.tables, changelogs, EPOCH))
-        self.partition = Partition(context, 0, self.tables, opened)
-        self._offset = 0
+            await changelog.claim(EPOCH, settings.worker)
+            changelog.loaded(0)  # the claim itself
+        opened = Opened(EPOCH, NOWHERE, frozenset(), WriteBehind(tables, changelogs, EPOCH))
+        return cls(tables, Partition(context, 0, tables, opened))
 
     async def handle(self, records: Sequence[bytes]) -> float:
         """Decide the commands of `records` and write everything; the CPU seconds of the loop's thread that it took."""
@@ -128,9 +153,9 @@ class Bench:
         self.tables.stores["history"].write(snapshot.history, offset=0)
         self.tables.written()
 
-    @staticmethod
-    def _left(why: Exception) -> Any:
-        raise why
+
+def _leave(why: Exception) -> None:
+    raise why
 
 
 def _nothing() -> None:
