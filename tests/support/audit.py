@@ -35,7 +35,7 @@ from app.reads import (
 )
 from tables import loader, rows
 from tables.partition_tables import PartitionTables
-from tests.support.driver import Driver, Valid
+from tests.support.driver import ORIGIN, Driver, Valid
 from tests.support.memory_store import MemoryStore
 from tests.support.waiting import eventually
 
@@ -44,10 +44,11 @@ NOW_MS = 1_795_569_600_000
 
 
 class Witness:
-    """Reads all that Kafka holds, each record once: the topics grow while tests go on."""
+    """Reads all that Kafka holds of `partitions` (of all, unless said), each record once: topics grow meanwhile."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, partitions: Iterable[int] | None = None) -> None:
         self.driver = driver
+        self.partitions = list(partitions or range(driver.layout.partitions))
         self._consumer = Consumer(consumer.settings(driver.bootstrap))
         self._read: dict[str, dict[int, list[Message]]] = {}
         self._ends: dict[tuple[str, int], int] = {}
@@ -57,10 +58,10 @@ class Witness:
         self._consumer.close()
 
     def read(self, topic: str, *partitions: int) -> list[Message]:
-        """All records of a topic until now, partition by partition (of all, unless said)."""
+        """All records of a topic until now, partition by partition (of its own, unless said)."""
         held = self._read.setdefault(topic, defaultdict(list))
         found = []
-        for partition in partitions or range(self.driver.layout.partitions):
+        for partition in partitions or self.partitions:
             low, end = consumer.offsets(self._consumer, topic, partition)
             start = self._ends.get((topic, partition), low)
             held[partition].extend(consumer.read(self._consumer, topic, partition, start, end))
@@ -82,7 +83,7 @@ class Witness:
     def replies(self) -> dict[str, list[Outcome]]:
         """The replies to each command, in order."""
         found: dict[str, list[Outcome]] = defaultdict(list)
-        for message in self.read(topics.REPLIES):
+        for message in self.read(topics.REPLIES, self.driver.partition(ORIGIN)):
             outcome = decode_outcome(message.value())
             found[outcome.command].append(outcome)
         return found
@@ -157,10 +158,13 @@ class Ledger:
         """The partitions of the groups."""
         return sorted({self.driver.partition(group) for group in self.states})
 
+    def with_outcome(self) -> set[str]:
+        """The commands that have an event or a reply."""
+        return {v.record.command_id for v in self.witness.log()} | set(self.witness.replies())
+
     def settled(self) -> bool:
         """Whether each command has an event or a reply."""
-        with_event = {v.record.command_id for v in self.witness.log()}
-        return set(self.decisions) <= with_event | set(self.witness.replies())
+        return set(self.decisions) <= self.with_outcome()
 
     def wait_settled(self, within_s: float = 30) -> None:
         """Wait until each command has an event or a reply."""
@@ -209,7 +213,7 @@ class Ledger:
         """What the owners answer against the fold of the log and its bytes."""
         found = []
         folded, values = self._fold()
-        urls = {m.key(): decode_owner(m.value()).url for m in self.witness.read(topics.OWNERS)}
+        urls = {m.key(): decode_owner(m.value()).url for m in self.witness.read(topics.OWNERS, *self._owners())}
         ends = {m.partition(): m.offset() + 1 for m in self.witness.read(topics.EVENTS)}
         for group, state in folded.items():
             partition = self.driver.partition(group)
@@ -242,6 +246,10 @@ class Ledger:
             if [partition.event(group, seq) for seq in range(1, len(values[group]) + 1)] != values[group]:
                 found.append(f"{group}: the history is not the log's")
         return found
+
+    def _owners(self) -> set[int]:
+        """Where the owner records of the groups' partitions are."""
+        return {self.driver.partition(str(partition)) for partition in self.partitions()}
 
     def _fold(self) -> tuple[dict[str, Group], dict[str, list[bytes]]]:
         """The groups as a plain reader folds them, and their events' bytes."""

@@ -49,6 +49,17 @@ def _f3(patch: Patch) -> None:
     patch(loader, "_epoch_of", lambda message: 1 << 62)
 
 
+def _rebuild(patch: Patch) -> None:
+    """The groups that void rows name are built anew from the log (H4)."""
+    patch(PartitionTables, "stale_groups", lambda self: set())
+
+
+def _deletions(patch: Patch) -> None:
+    """A deletion carries the epoch of who wrote it, too."""
+    epoch_of = loader._epoch_of
+    patch(loader, "_epoch_of", lambda message: 1 << 62 if message.value() is None else epoch_of(message))
+
+
 def _i9(patch: Patch) -> None:
     """An answer covers the end of the log that the gateway named."""
 
@@ -94,7 +105,7 @@ def _caches(patch: Patch) -> None:
 
     def cached(groups: Any, history: Any) -> PartitionTables:
         fresh = tables(groups, history)
-        same = kept.setdefault(1, fresh)
+        same = kept.setdefault(id(groups), fresh)
         same.stores = fresh.stores
         return same
 
@@ -105,16 +116,15 @@ def _position_last(patch: Patch) -> None:
     """The position is written when all rows are reported."""
     write_rows = WriteBehind._write_rows
     append = TableChangelog.append
-    waiting: list[Any] = []
+    waiting: dict[TableChangelog, Any] = {}
 
     async def later(self: WriteBehind, name: str, changes: Any) -> None:
-        waiting.append((self, name, changes))
+        waiting[self._changelogs[name]] = (self, name, changes)
 
     async def position_first(self: TableChangelog, changes: Any) -> None:
         await append(self, changes)
         if changes and changes[0][0] == rows.POSITION_KEY:
-            while waiting:
-                await write_rows(*waiting.pop(0))
+            await write_rows(*waiting.pop(self))
 
     patch(WriteBehind, "_write_rows", later)
     patch(TableChangelog, "append", position_first)
@@ -169,6 +179,8 @@ _RULES: dict[str, Callable[[Patch], None]] = {
     "F2 events": _f2_events,
     "F2 changelog": _f2_changelog,
     "F3": _f3,
+    "void rows are built anew": _rebuild,
+    "a deletion has an epoch": _deletions,
     "I9 cover": _i9,
     "replies wait": _replies_wait,
     "skip what is decided": _skip,
