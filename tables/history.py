@@ -68,7 +68,8 @@ class History:
             case ReactionAdded() as d:
                 user = event.by or ""
                 self._put_detail(keys.reaction_key(group, d.target, d.emoji, seq), user.encode(), group, d.target)
-                self._details.put(keys.reactor_key(group, d.target, d.emoji, user), b"%d" % seq)
+                reactors = keys.reactors_prefix(group, d.target)
+                self._details.put(keys.reactor_key(group, d.target, d.emoji, user), b"%d" % seq, reactors)
             case ReactionRemoved() as d:
                 self._take_back(group, d.target, d.emoji, event.by or "")
             case HistoryPruned() as d:
@@ -80,21 +81,23 @@ class History:
         reactor = keys.reactor_key(group, seq, emoji, user)
         reaction = self._details.get(reactor)
         if reaction is not None:
-            self._details.put(reactor, None)
+            # The row that leads to the other goes last, so that a flush that is cut between them can be done again.
             self._put_detail(keys.reaction_key(group, seq, emoji, int(reaction)), None, group, seq)
+            self._details.put(reactor, None, keys.reactors_prefix(group, seq))
 
     def _redact(self, group: str, seq: int) -> None:
         """Take the content out of a message, of its edits, and forget what became of it."""
+        message = self.event(group, seq)
+        if message is None or not keys.is_message(message):
+            return
         details = keys.detail_prefix(group, seq)
         edits = [keys.last_seq(key) for key, _ in self._details.scan(details, b"e")]
         for content in (seq, *edits):
             if (value := self.event(group, content)) is not None:
                 self._events.put(rows.event_key(group, content), keys.redact(value))
-        prefix, reactors = len(details) + 1, keys.reactors_prefix(group, seq)
-        for key, payload in list(islice(self._details.scan(details), len(edits) + DELETED_AT_ONCE)):
-            self._details.put(key, None, details)
-            if key[prefix - 1 : prefix] == b"r":
-                self._details.put(reactors + key[prefix:-8] + payload, None)
+        for bucket in (details, keys.reactors_prefix(group, seq)):
+            for key, _ in list(islice(self._details.scan(bucket), len(edits) + DELETED_AT_ONCE)):
+                self._details.put(key, None, bucket)
 
     def _put_detail(self, key: bytes, payload: bytes | None, group: str, seq: int) -> None:
         self._details.put(key, payload, keys.detail_prefix(group, seq))

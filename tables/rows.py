@@ -132,9 +132,13 @@ def decode_position(row: bytes) -> Position:
 
 
 def part_rows(group: Group, parts: Iterable[Part], epoch: int) -> Iterator[tuple[bytes, bytes | None]]:
-    """The rows of the named parts of `group`, None for a part that is gone; `head` last (model.md H10)."""
+    """The rows of the named parts of `group`, None for a part that is gone; `head` last (model.md H10).
+
+    Rules and ended memberships come first, as they arose: where a crash cuts a flush, a membership whose row is gone or
+    newer has left its end behind, and the fold from the old head makes the same state.
+    """
     prefix = group_prefix(group.id)
-    for part in parts:
+    for part in sorted(parts, key=_order):
         match part:
             case ("head",):
                 pass
@@ -169,6 +173,10 @@ def part_rows(group: Group, parts: Iterable[Part], epoch: int) -> Iterator[tuple
         rows=count(group),
     )
     yield head_key(group.id), value(epoch, _encode(head))
+
+
+def _order(part: Part) -> tuple[int, int]:
+    return (0, int(part[-1])) if part[0] in {"rule", "past"} else (1, 0)
 
 
 def count(group: Group) -> int:

@@ -95,21 +95,31 @@ def _apply(group: Group, event: Event) -> None:  # noqa: C901 - a branch a comma
             group.pruned = max(group.pruned, d.through)
 
 
+# A crash may leave rows that are newer than the head they are folded on from, so a rule, a membership or its end may be
+# there already, and a member may be one that joins later.
+
+
 def _rule(group: Group, seq: int, rule: HistoryRule) -> None:
-    group.rules.append((seq, rule))
+    if (seq, rule) not in group.rules:
+        group.rules.append((seq, rule))
     group.touched.add(("rule", str(seq)))
 
 
 def _enter(group: Group, user: str, member: Member) -> None:
+    group.members.pop(user, None)  # the order is that of joining
     group.members[user] = member
     group.touched.add(("member", user))
 
 
 def _exit(group: Group, user: str, seq: int) -> None:
-    member = group.members.pop(user, None)
-    if member is not None:  # else banned ahead
-        group.past.setdefault(user, []).append((member.joined, seq))
-        group.touched.update({("member", user), ("past", user, str(member.joined))})
+    member = group.members.get(user)
+    if member is None or member.joined > seq:  # banned ahead, or its end is there already
+        return
+    del group.members[user]
+    spans = group.past.setdefault(user, [])
+    if (member.joined, seq) not in spans:
+        spans.append((member.joined, seq))
+    group.touched.update({("member", user), ("past", user, str(member.joined))})
 
 
 def _set_role(group: Group, user: str, role: Role) -> None:
