@@ -71,8 +71,7 @@ class TableChangelog:
             app.kafka.producer.DeliveryError: a row was not taken.
         """
         for start in range(0, len(changes), APPEND_ROWS):
-            sent = self._send(changes[start : start + APPEND_ROWS])
-            for offset in await asyncio.gather(*sent):
+            for offset in await self._send(changes[start : start + APPEND_ROWS]):
                 if offset != self._next:
                     # Somebody else wrote here. What is stored as read must have been read (model.md H5).
                     self._take_foreign(await asyncio.to_thread(self._read, self._next, offset))
@@ -104,14 +103,10 @@ class TableChangelog:
         """Write rows that the changelog holds, and how far it is read, to RocksDB at once."""
         self._store.write(changes, self._next - 1)
 
-    def _send(self, changes: list[Change]) -> list[asyncio.Future[int]]:
+    def _send(self, changes: list[Change]) -> asyncio.Future[list[int]]:
         deletion = [(EPOCH_HEADER, b"%d" % self._epoch)]
-        return [
-            self._producer.send(
-                self.topic, self._partition, key=key, value=row, headers=deletion if row is None else None
-            )
-            for key, row in changes
-        ]
+        records = [(key, row, deletion if row is None else None) for key, row in changes]
+        return self._producer.send_all(self.topic, self._partition, records)
 
     def _take_foreign(self, keys: list[bytes]) -> None:
         self._take_claims(key for key in keys if key.startswith(rows.CLAIM_PREFIX))
