@@ -67,6 +67,7 @@ class _Processor:
         self._watchdog: Watchdog | None = None
         self._watches: list[asyncio.Task[None]] = []
         self.app = self._faust_app(port)
+        self.app.prepare = self._prepare
         self.app.barrier = self._barrier
         self.app.withholds = self._withholds
         commands = self.app.topic(
@@ -166,7 +167,8 @@ class _Processor:
             return bool(self.app.consumer_generation_id == generation and not self.app.should_stop)
 
         try:
-            await (await self._owned()).open(active, still_ours)
+            assert self._ownership is not None
+            await self._ownership.open(active, still_ours)
         except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
             if still_ours():
                 self._leave(why)
@@ -174,16 +176,14 @@ class _Processor:
     def _owned_partition(self, number: int) -> Partition | None:
         return self._ownership.get(number) if self._ownership is not None else None
 
-    async def _owned(self) -> Ownership:
-        """The ownership, made when the loop runs: its producers belong to the loop."""
-        if self._ownership is None:
-            watchdog = self._watchdog = Watchdog(self._settings.session_timeout_s / 2, self._leave)
-            events, changelog = (WatchedProducer(self._settings.bootstrap, watchdog) for _ in range(2))
-            self._producers = [events, changelog]
-            context = Context(self._settings, self._layout, events, changelog, self._url, self._leave)
-            self._ownership = Ownership(context, self._stores)
-            self._watches = [asyncio.create_task(w) for w in (watchdog.run(), self._ownership.watch_deliveries())]
-        return self._ownership
+    async def _prepare(self) -> None:
+        """Make what belongs to the loop. A new producer's first record may take a second, so that it comes early."""
+        watchdog = self._watchdog = Watchdog(self._settings.session_timeout_s / 2, self._leave)
+        events, changelog = (WatchedProducer(self._settings.bootstrap, watchdog) for _ in range(2))
+        self._producers = [events, changelog]
+        context = Context(self._settings, self._layout, events, changelog, self._url, self._leave)
+        self._ownership = Ownership(context, self._stores)
+        self._watches = [asyncio.create_task(w) for w in (watchdog.run(), self._ownership.watch_deliveries())]
 
     def _stores(self, partition: int) -> tuple[Store, Store]:
         return self.groups.store(partition), self.history.store(partition)

@@ -100,16 +100,22 @@ class Transport(FaustTransport):
 class App(FaustApp):
     """A Faust app that uses this transport.
 
-    Its commits wait for `barrier`; partitions that it `withholds` are not read; `gives_up_its_place` is set when a stop
-    was ordered, and not when it crashes: then its slot comes back.
+    It begins with `prepare`, on its loop; its commits wait for `barrier`; partitions that it `withholds` are not read;
+    `gives_up_its_place` is set when a stop was ordered, and not when it crashes: then its slot comes back.
     """
 
+    prepare: Callable[[], Awaitable[None]]
     barrier: Callable[[], Awaitable[None]]
     withholds: Callable[[TP], bool]
     gives_up_its_place: bool = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, TableManager=TableManager, **options)
+
+    async def on_first_start(self) -> None:
+        """Begin, before anything is started."""
+        await super().on_first_start()
+        await self.prepare()
 
     def _new_transport(self) -> Transport:
         return Transport(self.conf.broker_consumer, self)

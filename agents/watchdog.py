@@ -6,7 +6,7 @@ first of them would be a zombie's. The fencing rules void what a zombie writes; 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from app.kafka.producer import Headers, Producer, Report
 
@@ -43,10 +43,11 @@ class Watchdog:
         self._beaten = self._clock()
 
     async def run(self) -> None:
-        """Beat for as long as the loop runs."""
+        """Beat from now on, for as long as the loop runs; what was before does not count."""
+        self._beaten = self._clock()
         while True:
-            self.beat()
             await asyncio.sleep(self._limit_s / BEATS)
+            self.beat()
 
 
 class WatchedProducer(Producer):
@@ -69,3 +70,10 @@ class WatchedProducer(Producer):
         """As `Producer.produce`."""
         self._watchdog.check()
         super().produce(topic, partition, key=key, value=value, headers=headers, report=report)
+
+    def send_all(
+        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None, Headers | None]]
+    ) -> asyncio.Future[list[int]]:
+        """As `Producer.send_all`."""
+        self._watchdog.check()
+        return super().send_all(topic, partition, records)

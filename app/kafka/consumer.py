@@ -86,7 +86,7 @@ def read(
     last_progress = monotonic()
     position = start
     while position < end:
-        for message in consumer.consume(BATCH, 0.1):
+        for message in _arrived(consumer):
             error = message.error()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - its public name
@@ -101,3 +101,9 @@ def read(
             position, last_progress = reached, monotonic()
         elif monotonic() - last_progress > stall_s:
             raise ReadError(f"{topic}/{partition}: nothing between {position} and {end} in {stall_s} s")
+
+
+def _arrived(consumer: Consumer) -> list[Message]:
+    """What is there, at most `BATCH`; waits a little for the first only, where `consume` would wait for all of them."""
+    first = consumer.poll(0.1)
+    return [] if first is None else [first, *consumer.consume(BATCH - 1, 0)]

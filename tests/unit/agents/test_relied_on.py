@@ -94,7 +94,7 @@ COURSES: dict[str, tuple[Any, str]] = {
 }
 
 OURS = {
-    transport.App: {"barrier", "withholds", "gives_up_its_place"},
+    transport.App: {"prepare", "barrier", "withholds", "gives_up_its_place"},
     WriteBehindTable: {"store", "stand_down"},
 }
 CHANGED: list[tuple[type, type]] = [

@@ -82,6 +82,21 @@ async def test_without_partitions_the_fetcher_looks_again_soon(app: App, monkeyp
     assert "self.sleep(1)" in source(FaustBaseConsumer)
 
 
+async def test_the_app_prepares_before_anything_is_started(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    async def theirs(self: Any) -> None:
+        order.append("folders")
+
+    async def prepare() -> None:
+        order.append("prepared")
+
+    monkeypatch.setattr(FaustApp, "on_first_start", theirs)
+    app.prepare = prepare
+    await app.on_first_start()
+    assert order == ["folders", "prepared"]
+
+
 async def test_faust_commits_behind_our_barrier(app: App) -> None:
     passed = asyncio.Event()
 
