@@ -15,7 +15,7 @@ import msgspec
 from app.domain.spans import Span, parts, readable_spans
 from app.domain.state import Group
 from app.reads import PAGE_BYTES, PAGE_EVENTS, Answer, ReadMessages
-from tables.history import History
+from tables.history import History, NotLoadedError
 from tables.history_rows import Edited, decode_edited, decode_posted, is_message
 
 BATCH_MESSAGES = 50  # read and encoded before the loop gets its turn
@@ -46,10 +46,6 @@ class HistoryItem(msgspec.Struct, frozen=True, kw_only=True):
     reactions: dict[str, list[str]] = {}
     reactions_more: list[str] | msgspec.UnsetType = msgspec.UNSET
     deleted: bool | msgspec.UnsetType = msgspec.UNSET
-
-
-class NotLoadedError(Exception):
-    """The history has no row for an event that must be there: it is loading."""
 
 
 @dataclass(slots=True, frozen=True)

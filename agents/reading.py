@@ -7,7 +7,7 @@ from itertools import islice
 import msgspec
 
 from agents.flusher import ClosedError
-from agents.pages import NotLoadedError, View, events_page, messages_page, view_of
+from agents.pages import View, events_page, messages_page, view_of
 from agents.partition import Partition
 from app.domain.outcomes import Rejection
 from app.domain.rules import invalid
@@ -27,6 +27,7 @@ from app.reads import (
     ReadSubscription,
     StateView,
 )
+from tables.history import NotLoadedError
 from tables.partition_tables import PartitionTables
 
 

@@ -33,6 +33,10 @@ REACTIONS_BYTES = 384 * 1024  # users and emojis of one message that are told: a
 GAP_SEQS = 32  # between two events that are wanted: passing over so many rows costs less than seeking again
 
 
+class NotLoadedError(Exception):
+    """The history has no row for an event that must be there: it is loading."""
+
+
 @dataclass(slots=True)
 class Reactions:
     """Who reacted to a message, in the order of reacting; `more` names the emojis whose users are cut."""

@@ -2,14 +2,13 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import replace
 
 from app.domain.events import decode_event
 from app.domain.evolve import evolve
 from app.domain.state import Group, Member
 from tables import rows
-from tables.history import History
+from tables.history import History, NotLoadedError
 from tables.history_rows import changes_state
 
 SLICE_EVENTS = 500  # folded before the loop gets its turn
@@ -30,6 +29,9 @@ class PastStates:
         Everything but the keys of requests: `sent` is empty. The cost is that of the events which changed the state
         (some 20 µs each), whatever the number of messages: marks name them. A fold that is cut short by its caller's
         deadline is kept, so that asking again goes on where it was.
+
+        Raises:
+            tables.history.NotLoadedError: an event is not there.
         """
         state = self._nearest(group, seq)
         if state.seq < seq:
@@ -43,23 +45,24 @@ class PastStates:
 
     async def _fold(self, state: Group, first: int, seq: int) -> None:
         """Fold what changed the state after `state.seq`."""
+        marked = self._history.marks.changed_state(state.id, first)  # else this life began before there were marks
+        after = state.seq + 1
+        seqs = self._history.marks.changes(state.id, after, seq) if marked else range(after, seq + 1)
         wanted: list[int] = []
-        for looked, changed in enumerate(self._changes(state, first, seq), 1):
+        for looked, changed in enumerate(seqs, 1):
             if changed is not None:
                 wanted.append(changed)
             if looked % SLICE_EVENTS == 0:
-                self._fold_some(state, wanted)
+                self._fold_some(state, wanted, whole=marked)
                 wanted = []
                 await asyncio.sleep(0)
-        self._fold_some(state, wanted)
+        self._fold_some(state, wanted, whole=marked)
 
-    def _changes(self, state: Group, first: int, seq: int) -> Iterable[int | None]:
-        if self._history.marks.changed_state(state.id, first):
-            return self._history.marks.changes(state.id, state.seq + 1, seq)
-        return range(state.seq + 1, seq + 1)  # this life began before there were marks
-
-    def _fold_some(self, state: Group, seqs: list[int]) -> None:
-        for seq, value in self._history.pick(state.id, seqs):
+    def _fold_some(self, state: Group, seqs: list[int], *, whole: bool) -> None:
+        found = dict(self._history.pick(state.id, seqs))
+        if whole and len(found) < len(seqs):
+            raise NotLoadedError(f"{state.id}: {len(seqs) - len(found)} events up to {seqs[-1]}")
+        for seq, value in found.items():
             if changes_state(value):
                 state.seq = seq - 1  # what lies between changes nothing
                 evolve(state, decode_event(value))

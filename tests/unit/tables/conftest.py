@@ -12,6 +12,13 @@ from tests.support.memory_store import MemoryStore
 MakeStore = Callable[[], Store]
 
 
+def open_database(path: Path) -> Rdict:
+    """A RocksDB in raw mode, as Faust opens them."""
+    options = Options(raw_mode=True)
+    options.create_if_missing(True)
+    return Rdict(str(path), options=options)
+
+
 @pytest.fixture(params=["memory", "rocksdb"])
 def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStore]:
     """Makes empty stores, of each kind in turn."""
@@ -20,9 +27,7 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeS
     def make() -> Store:
         if request.param == "memory":
             return MemoryStore()
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        opened.append(Rdict(str(tmp_path / str(len(opened))), options=options))
+        opened.append(open_database(tmp_path / str(len(opened))))
         return RocksStore(opened[-1])
 
     yield make

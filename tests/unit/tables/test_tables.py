@@ -1,12 +1,7 @@
 """The tables: state written as rows is the state read back, on the fake store and on RocksDB alike."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rocksdict import Options, Rdict
 
 from app.domain.commands import AnyCommand
 from app.domain.decide import decide
@@ -14,28 +9,9 @@ from app.domain.events import Event, encode_event
 from app.domain.state import Group
 from tables import rows
 from tables.partition_tables import PartitionTables
-from tables.store import RocksStore, Store, last_claim, position
-from tests.support.memory_store import MemoryStore
+from tables.store import last_claim, position
 from tests.unit.domain.strategies import commands, instants
-
-MakeStore = Callable[[], Store]
-
-
-@pytest.fixture(params=["memory", "rocksdb"])
-def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeStore]:
-    opened: list[Rdict] = []
-
-    def make() -> Store:
-        if request.param == "memory":
-            return MemoryStore()
-        options = Options(raw_mode=True)
-        options.create_if_missing(True)
-        opened.append(Rdict(str(tmp_path / str(len(opened))), options=options))
-        return RocksStore(opened[-1])
-
-    yield make
-    for db in opened:
-        db.close()
+from tests.unit.tables.conftest import MakeStore
 
 
 def flush(tables: PartitionTables, epoch: int = 1) -> None:
