@@ -21,7 +21,7 @@ from app.kafka.partition import partition_for
 from app.log.records import CommandPlace, event_headers
 from app.telemetry import logger
 from tables.partition_tables import PartitionTables
-from tables.store import Store
+from tables.store import Store, StoreError
 
 log = logger("partition")
 
@@ -130,6 +130,8 @@ class Partition:
         if not elements:
             done()
         for index, raw in enumerate(elements):
+            if not self.serving:
+                return  # one before it ended the partition
             self._handle_one(record, CommandPlace(record.offset, index), raw, one_done)
 
     def _handle_one(
@@ -150,6 +152,9 @@ class Partition:
         self._decided = place
         try:
             outcome = self._decide(command, record, place)
+        except StoreError as damaged:
+            self.fail(damaged)  # no command's fault, and the next one would meet it, too
+            return
         except Exception as bug:
             # A bug must not stop the partition: the command is put aside, its outcome is unknown (design §4).
             log.exception("a command raised", partition=self.number, offset=place.offset, index=place.index)

@@ -7,11 +7,11 @@ and closing RocksDB, and saying when a partition is to be opened.
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from faust.stores.rocksdb import Store as FaustRocksStore
 from faust.tables.table import Table as FaustTable
 from faust.types import TP, EventT
 
 from app.telemetry import logger
+from tables.disk import DiskStore
 from tables.standby import Standby
 from tables.store import RocksStore
 
@@ -41,9 +41,23 @@ class WriteBehindTable(FaustTable):
         self._on_recovered = on_recovered
         self._standby: Standby | None = None
 
+    def _new_store_by_url(self, url: Any) -> DiskStore:
+        return DiskStore(
+            url,
+            self.app,
+            self,
+            table_name=self.name,
+            key_type=self.key_type,
+            key_serializer=self.key_serializer,
+            value_serializer=self.value_serializer,
+            value_type=self.value_type,
+            loop=self.loop,
+            options=self.options,
+        )
+
     def store(self, partition: int) -> RocksStore:
         """The rows of one partition, which must be assigned to this worker."""
-        data: FaustRocksStore = self.data
+        data: DiskStore = self.data
         return RocksStore(data._db_for_partition(partition))  # noqa: SLF001 - Faust has no public way to it
 
     def persisted_offset(self, tp: TP) -> int | None:  # noqa: ARG002

@@ -1,9 +1,12 @@
 """One partition of one table on disk: rows by key, in RocksDB."""
 
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
-from rocksdict import WriteBatch
+from rocksdict import DbClosedError, WriteBatch
 
 from tables import rows
 
@@ -37,24 +40,42 @@ class Store(Protocol):
         ...
 
 
+class StoreError(Exception):
+    """The files of a local table are damaged: it is condemned, and begun anew when it is opened the next time."""
+
+
 class RocksStore:
-    """A store over an open RocksDB (in raw mode)."""
+    """A store over an open RocksDB (in raw mode).
+
+    Raises:
+        StoreError: from any method, what is on disk cannot be read.
+    """
 
     def __init__(self, db: Any) -> None:
         self._db = db
 
     def get(self, key: bytes) -> bytes | None:
         """The row of `key`, or None."""
-        row: bytes | None = self._db.get(key)
+        with self._condemning():
+            row: bytes | None = self._db.get(key)
         return row
 
     def scan(self, prefix: bytes, start: bytes = b"", *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
         """The rows whose key begins with `prefix`, from key `start` on, onwards or backwards."""
-        first = start or (prefix + b"\xff" * 16 if backwards else prefix)
-        for key, row in self._db.items(backwards=backwards, from_key=first):
-            if not key.startswith(prefix):
-                return
-            yield key, row
+        at = self._db.iter()
+        if backwards:
+            at.seek_for_prev(start or prefix + b"\xff" * 16)
+        else:
+            at.seek(start or prefix)
+        while at.valid() and (key := at.key()).startswith(prefix):
+            yield key, at.value()
+            if backwards:
+                at.prev()
+            else:
+                at.next()
+        if not at.valid():
+            with self._condemning():
+                at.status()  # `Rdict.items` would not ask: a scan that met a damaged block just seems to be over
 
     def write(self, changes: Iterable[Change], offset: int) -> None:
         """All changes and the changelog offset that they reach, at once or not at all."""
@@ -69,12 +90,40 @@ class RocksStore:
 
     def offset(self) -> int:
         """The last changelog offset that the rows reach, -1 for none."""
-        stored = self._db.get(OFFSET_KEY)
+        stored = self.get(OFFSET_KEY)
         return -1 if stored is None else int(stored)
 
     def estimated_rows(self) -> int:
         """About how many rows there are, as RocksDB counts them: a row that changed often may count twice."""
         return int(self._db.property_int_value("rocksdb.estimate-num-keys") or 0)
+
+    @contextmanager
+    def _condemning(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as why:  # rocksdict has no class of its own for what RocksDB says
+            if isinstance(why, DbClosedError):
+                raise
+            condemn(Path(self._db.path()))
+            raise StoreError(f"{self._db.path()}: {why}") from why
+
+
+def condemn(path: Path) -> None:
+    """Have the RocksDB at `path` removed before it is opened the next time."""
+    _condemned(path).touch()
+
+
+def remove_condemned(path: Path) -> bool:
+    """Remove the RocksDB at `path` if it is condemned; whether it was."""
+    if not _condemned(path).exists():
+        return False
+    shutil.rmtree(path, ignore_errors=True)
+    _condemned(path).unlink()
+    return True
+
+
+def _condemned(path: Path) -> Path:
+    return path.with_name(path.name + ".damaged")
 
 
 def position(store: Store) -> rows.Position | None:

@@ -20,6 +20,7 @@ from app.domain.idempotency import digest_of_command
 from app.domain.outcomes import Duplicate, Rejection, Unchanged
 from app.domain.state import Group
 from app.kafka import consumer, topics
+from app.kafka.leaders import wait_led
 from app.log.fence import Fence
 from app.log.records import CommandPlace, EventRecord, decode_record
 from app.reads import (
@@ -41,6 +42,14 @@ from tests.support.waiting import eventually
 
 APP = "auerbach"
 NOW_MS = 1_795_569_600_000
+
+
+def begin(bootstrap: str, partitions: int) -> Driver:
+    """Make the topics, wait until they can be read, and drive."""
+    topics.create(bootstrap, APP, partitions=partitions, replication=1)
+    wait_led(bootstrap, [topics.COMMANDS, topics.EVENTS, topics.REPLIES, topics.OWNERS], partitions)
+    wait_led(bootstrap, list(topics.changelogs(APP).values()), partitions)
+    return Driver(bootstrap)
 
 
 class Witness:

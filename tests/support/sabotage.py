@@ -120,9 +120,13 @@ class Processor:
 
         def opened() -> bool:
             assert self.exit_code() is None, f"ended with {self.exit_code()}:\n{self.printed()}"
-            return self.printed().count('"event": "partition open"') >= partitions
+            return self.serves(partitions)
 
         eventually(opened, within_s=START_S, what=f"{self.slot} serves {partitions} partitions")
+
+    def serves(self, partitions: int) -> bool:
+        """Whether it has opened so many partitions since its last start."""
+        return self.printed().count('"event": "partition open"') >= partitions
 
     def start_and_wait(self, driver: Driver, **how: Any) -> None:
         """Start it and wait until it serves all partitions."""
