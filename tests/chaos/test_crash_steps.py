@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.domain.commands import Command, CreateGroup, Join, Leave, RemoveMember, Send
-from app.kafka import topics
-from tests.support.audit import Ledger, Witness
+from tests.support.audit import Ledger, Witness, begin
 from tests.support.driver import ORIGIN, Driver
 from tests.support.sabotage import FLUSHING, OPENING, SERVING, Processor
 
@@ -19,8 +18,7 @@ PARTITIONS = 2
 
 @pytest.fixture(scope="module")
 def driver(module_broker: str) -> Driver:
-    topics.create(module_broker, "auerbach", partitions=PARTITIONS, replication=1)
-    return Driver(module_broker)
+    return begin(module_broker, PARTITIONS)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from app.kafka import topics
 from tables.write_behind import FencedError
+from tests.support.audit import begin
 from tests.support.driver import Driver
 from tests.support.owners import Owner, World
 from tests.support.rules import switch_off
@@ -26,8 +26,7 @@ _partitions = itertools.count()
 
 @pytest.fixture(scope="module")
 def driver(module_broker: str) -> Driver:
-    topics.create(module_broker, "auerbach", partitions=PARTITIONS, replication=1)
-    return Driver(module_broker)
+    return begin(module_broker, PARTITIONS)
 
 
 @pytest.fixture
