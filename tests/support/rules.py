@@ -174,6 +174,19 @@ def _without_epoch(position: rows.Position | None) -> rows.Position | None:
 
 opening_position = opening.position
 
+
+def _bug(patch: Patch) -> None:
+    """`decide` is total: it never raises."""
+    decide = partition.decide
+
+    def buggy(group: Any, command: Any, **more: Any) -> Any:
+        if getattr(command, "text", None) == "boom":
+            raise ZeroDivisionError("boom")
+        return decide(group, command, **more)
+
+    patch(partition, "decide", buggy)
+
+
 _RULES: dict[str, Callable[[Patch], None]] = {
     "F1": _f1,
     "F2 events": _f2_events,
@@ -190,5 +203,6 @@ _RULES: dict[str, Callable[[Patch], None]] = {
     "changelog first": _changelog_first,
     "head last": _head_last,
     "a position has an epoch": _epoch_of_position,
+    "no command raises": _bug,
 }
 RULES = tuple(_RULES)
