@@ -18,7 +18,7 @@ from app.domain.events import (
 )
 from app.domain.instants import to_text
 from app.domain.state import Group
-from tables import history, sweep
+from tables import history, rows, sweep
 from tables import history_rows as keys
 from tables.history_rows import BLOCK_SEQS, redact
 from tables.partition_tables import PartitionTables
@@ -134,6 +134,7 @@ def test_rebuilding_a_group_drops_what_its_log_does_not_give(make_store: MakeSto
     log.append(ReactionAdded(target=2, emoji="+"), MessageEdited(target=2, text="ghost"))
     log.flush()
     log.reopen()
+    assert list(log.history.marks.messages("g", 1, 4)) == [2]
     log.tables.forget("g")
     for event, value in [*events, (_posted(3), encode_event(_posted(3))), (_posted(4), encode_event(_posted(4)))]:
         log.tables.apply(event, value)
@@ -230,7 +231,9 @@ def test_a_sweep_looks_at_a_bounded_number_of_rows_with_one_flush(monkeypatch: p
     log = Pruned()
     log.flush(times=2)
     for _ in range(30):
-        assert len(log.tables.snapshot(1).history) <= 8
+        snapshot = log.tables.snapshot(1)
+        assert len(snapshot.history) <= 8
+        log.store.write(snapshot.history, 0)
         log.tables.written()
 
 
@@ -249,3 +252,14 @@ async def test_states_of_the_past_are_gone_on_from(make_store: MakeStore) -> Non
         state = await log.tables.past.at(group, seq)
         expected[seq] = [f"u{n}" for n in range((seq - 1) // 2)]
         assert (state.seq, list(state.members)) == (seq, expected[seq])
+
+
+async def test_a_state_is_not_folded_past_an_event_that_is_missing() -> None:
+    log = Log()
+    log.append(*(MemberJoined(user=f"u{n}", role="member") for n in range(3)))
+    log.flush()
+    log.store.write([(rows.event_key("g", 3), None)], 0)
+    log.reopen()
+    for _ in "ab":
+        with pytest.raises(history.NotLoadedError):
+            await log.tables.past.at(log.tables.group("g"), 4)
