@@ -104,8 +104,8 @@ async def messages_page(history: History, view: View, read: ReadMessages) -> Ans
         NotLoadedError: one of them is not there.
     """
     backwards = read.after is None
-    low = view.oldest if read.after is None else max(view.oldest, read.after + 1)
-    high = view.head if read.before is None else min(view.head, read.before - 1)
+    low = 1 if read.after is None else read.after + 1
+    high = view.head if read.before is None else read.before - 1
     candidates = _candidates(history, view, low, high, backwards=backwards)
     items: list[bytes] = []
     room, more = PAGE_BYTES, False
