@@ -27,63 +27,77 @@ from tests.support.until import until
 AT = "2026-11-25T01:20:00.123Z"
 
 
+class HeldBack:
+    """librdkafka's producer, whose records leave when the test says so."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.held = False
+        self.queue: deque[tuple[str, dict[str, Any]]] = deque()
+
+    def produce(self, topic: str, **record: Any) -> None:
+        """As librdkafka's, or later."""
+        if self.held:
+            self.queue.append((topic, record))
+        else:
+            self._inner.produce(topic, **record)
+
+    def send(self, queued: tuple[str, dict[str, Any]]) -> None:
+        """Let one record go."""
+        self._inner.produce(queued[0], **queued[1])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __len__(self) -> int:
+        return len(self._inner)
+
+
 class HandProducer(Producer):
-    """The service's producer, whose records leave when the test says so."""
+    """The service's producer over a `HeldBack`."""
 
     def __init__(self, bootstrap: str) -> None:
         super().__init__(bootstrap)
-        self._held = False
-        self._queue: deque[tuple[str, int, dict[str, Any]]] = deque()
+        self._rd = self._hand = HeldBack(self._rd)
 
     def hold(self) -> None:
         """From now on, keep records back."""
-        self._held = True
-
-    def produce(self, topic: str, partition: int, **fields: Any) -> None:
-        """As the service's, or later."""
-        if self._held:
-            self._queue.append((topic, partition, fields))
-        else:
-            super().produce(topic, partition, **fields)
+        self._hand.held = True
 
     async def let_through(self, count: int) -> None:
         """Send the next `count` held records, once there are as many."""
-        await until(lambda: len(self._queue) >= count)
+        await until(lambda: self.held() >= count)
         for _ in range(count):
-            self._send(self._queue.popleft())
+            self._hand.send(self._hand.queue.popleft())
 
     async def let_deletion_through(self) -> None:
         """Send the first held record without a value, and none before it."""
         await until(self._deletions)
-        self._send(self._deletions()[0])
+        self._hand.send(self._deletions()[0])
 
     def release(self) -> None:
         """Send what was held and hold no more."""
-        self._held = False
-        while self._queue:
-            self._send(self._queue.popleft())
+        self._hand.held = False
+        while self._hand.queue:
+            self._hand.send(self._hand.queue.popleft())
 
     def lose(self, count: int) -> None:
         """Drop the next `count` held records."""
         for _ in range(count):
-            self._queue.popleft()
+            self._hand.queue.popleft()
 
     def held(self) -> int:
         """How many records are kept back."""
-        return len(self._queue)
-
-    def _deletions(self) -> list[tuple[str, int, dict[str, Any]]]:
-        return [record for record in self._queue if record[2]["value"] is None]
-
-    def _send(self, record: tuple[str, int, dict[str, Any]]) -> None:
-        topic, partition, fields = record
-        super().produce(topic, partition, **fields)
+        return len(self._hand.queue)
 
     async def die(self) -> None:
         """Lose what is held."""
-        self._queue.clear()
+        self._hand.queue.clear()
         if not self._closing.is_set():
             await self.close(5)
+
+    def _deletions(self) -> list[tuple[str, dict[str, Any]]]:
+        return [queued for queued in self._hand.queue if queued[1]["value"] is None]
 
 
 class Owner:
