@@ -63,7 +63,7 @@ class Flusher:
         self._dirty = asyncio.Event()
         self._many = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
-        self._begun = False  # the first flush always writes: the next opening starts from its position
+        self._begun = False  # whether each table has a position of this owner's: the next opening starts from it
         self._task: asyncio.Task[None] | None = None
         self.last: LastFlush | None = None
 
@@ -77,6 +77,11 @@ class Flusher:
         self._dirty.set()
         if self._tables.unwritten() >= FLUSH_ROWS:
             self._many.set()
+
+    def write_positions(self) -> None:
+        """Flush, whether anything changed or not: there is a table whose position was not written yet."""
+        self._begun = False
+        self._dirty.set()
 
     async def stop(self) -> None:
         """Flush no more; one that is under way is left as a crash would leave it."""
@@ -95,7 +100,7 @@ class Flusher:
         async with self._one_at_a_time:
             if self._begun and not self._tables.unwritten():
                 return
-            began = monotonic()
+            began, self._begun = monotonic(), True
             snapshot = self._tables.snapshot(self._log.epoch)
             decided, event_offset = self._decided(), self._log.offset_after_all()
             await self._in_flight.settled()
@@ -108,7 +113,6 @@ class Flusher:
             )
             async with asyncio.timeout(self._deadline_s):
                 await self._write_behind.flush(snapshot, position)
-            self._begun = True
             ended = monotonic()
             self.last = LastFlush(at_s=ended, rows=len(snapshot), took_s=ended - began)
             self._flushed()

@@ -1,4 +1,7 @@
-"""Opening a partition: claim it, load its tables, fold the log on from their position (design §4)."""
+"""Opening a partition: claim it, load its groups, fold the log on from their position (design §4).
+
+The history is loaded while the groups are served, unless it is needed before.
+"""
 
 import asyncio
 from collections import deque
@@ -9,30 +12,33 @@ from itertools import islice
 from confluent_kafka import Message
 
 from agents.context import Context
+from agents.history_loading import FOLD_RECORDS, HistoryLoading
 from app.domain import instants
 from app.domain.events import decode_event
 from app.domain.evolve import SeqGapError
 from app.kafka import consumer, topics
-from app.log.fence import Fence
-from app.log.records import NOWHERE, Claim, CommandPlace, EventRecord, claim_headers, decode_record, encode_claim
+from app.log.fence import Fence, valid_event
+from app.log.records import NOWHERE, Claim, CommandPlace, claim_headers, encode_claim
 from tables import loader, rows
 from tables.partition_tables import PartitionTables
 from tables.store import position
 from tables.write_behind import TableChangelog, WriteBehind
-
-FOLD_RECORDS = 5_000  # folded between two flushes, so that a long catch-up stays in bounded memory
 
 PLACES = 100_000  # more than Faust reads again: what it decided since its last commit
 
 
 @dataclass(slots=True)
 class Opened:
-    """A partition that is ready to serve: the epoch, how far its commands are decided, and its write-behind."""
+    """A partition that is ready to serve: the epoch, how far its commands are decided, and its write-behind.
+
+    `loading` is what the history still needs, None if it is whole.
+    """
 
     epoch: int
     decided: CommandPlace
     with_event: frozenset[CommandPlace]
     write_behind: WriteBehind
+    loading: HistoryLoading | None = None
 
 
 class Opening:
@@ -61,13 +67,19 @@ class Opening:
         async with asyncio.timeout(self._context.settings.delivery_deadline_s):
             epoch = await self._claim()
             changelogs = await self._claim_changelogs(epoch)
-        for name, changelog in changelogs.items():
-            await self._load(name, changelog)
+        await self._load("groups", changelogs["groups"])
+        await asyncio.to_thread(self._check, "history", changelogs["history"])
         write_behind = WriteBehind(self._tables, changelogs, epoch)
+        start = await asyncio.to_thread(self._start, epoch)
+        self._tables.hold_history()
+        self._loading = HistoryLoading(self._context, self._partition, self._tables, write_behind, epoch, start)
+        if epoch - start > FOLD_RECORDS:
+            await self._loading.run()  # what would wait for it takes memory
         await self._rebuild(epoch)
-        await self._fold_on(epoch, write_behind)
-        write_behind.healed = True
-        return Opened(epoch, self._decided, frozenset(self._with_event), write_behind)
+        await self._fold_on(start, epoch, write_behind)
+        write_behind.healed.add("groups")
+        loading = self._loading if self._tables.held is not None else None
+        return Opened(epoch, self._decided, frozenset(self._with_event), write_behind, loading)
 
     async def _claim(self) -> int:
         c = self._context
@@ -92,20 +104,33 @@ class Opening:
         loaded = await asyncio.to_thread(loader.load, self._context.bootstrap, changelog.topic, self._partition, store)
         changelog.loaded(loaded.offset)
 
-    async def _fold_on(self, epoch: int, write_behind: WriteBehind) -> None:
-        """Fold from the older of the two positions to the claim."""
-        positions = [position(store) for store in self._tables.stores.values()]
-        start = 0
-        if all(p is not None for p in positions):
-            oldest = min((p for p in positions if p is not None), key=lambda p: p.event_offset)
-            start, self._fence = oldest.event_offset, Fence(oldest.epoch)
-            if oldest.command_topic_id == self._context.layout.commands_topic_id:
-                self._decided = oldest.place
-        if start > epoch:
-            raise loader.BeyondEndError(
-                f"{topics.EVENTS}/{self._partition}: the tables reach offset {start}, the log ends at {epoch}; "
-                "the log was lost or put back to an older copy"
-            )
+    def _check(self, name: str, changelog: TableChangelog) -> None:
+        loader.check(self._context.bootstrap, changelog.topic, self._partition, self._tables.stores[name])
+
+    def _start(self, epoch: int) -> int:
+        """The event offset that the groups reach; and how far commands are decided."""
+        c = self._context
+        reached = position(self._tables.stores["groups"])
+        if reached is None:
+            return 0
+        self._fence = Fence(reached.epoch)
+        if reached.command_topic_id == c.layout.commands_topic_id:
+            self._decided = reached.place
+        with consumer.reader(c.bootstrap) as reader:
+            _, commands_end = consumer.offsets(reader, topics.COMMANDS, self._partition)
+        for topic, offset, end in (
+            (topics.EVENTS, reached.event_offset, epoch),
+            (topics.COMMANDS, self._decided.offset + 1, commands_end),
+        ):
+            if offset > end:
+                raise loader.BeyondEndError(
+                    f"{topic}/{self._partition}: the tables reach offset {offset}, the log ends at {end}; "
+                    "the log was lost or put back to an older copy"
+                )
+        return reached.event_offset
+
+    async def _fold_on(self, start: int, epoch: int, write_behind: WriteBehind) -> None:
+        """Fold from the groups' position to the claim."""
         async with consumer.reader_off_loop(self._context.bootstrap) as reader:
             records = consumer.read(reader, topics.EVENTS, self._partition, start, epoch)
             while await asyncio.to_thread(self._fold, records):
@@ -130,7 +155,7 @@ class Opening:
         batch = list(islice(records, FOLD_RECORDS))
         for message in batch:
             self._folded = message.offset() + 1
-            record = _valid_event(message, self._fence)
+            record = valid_event(message, self._fence)
             if record is None:
                 continue
             if record.command_topic_id == self._context.layout.commands_topic_id:
@@ -151,6 +176,8 @@ class Opening:
         self._rebuilt |= stale
         if not stale:
             return
+        if self._tables.held is not None:
+            await self._loading.run()  # their history is built anew, too
         for group in stale:
             self._tables.forget(group)
         await asyncio.to_thread(self._fold_groups, stale, epoch)
@@ -160,11 +187,6 @@ class Opening:
         with consumer.reader(self._context.bootstrap) as reader:
             low, _ = consumer.offsets(reader, topics.EVENTS, self._partition)
             for message in consumer.read(reader, topics.EVENTS, self._partition, low, epoch):
-                record = _valid_event(message, fence)
+                record = valid_event(message, fence)
                 if record is not None and record.group in groups:
                     self._tables.apply(decode_event(record.value), record.value, record.request)
-
-
-def _valid_event(message: Message, fence: Fence) -> EventRecord | None:
-    record = decode_record(offset=message.offset(), key=message.key(), value=message.value(), headers=message.headers())
-    return record if fence.admits(record) and isinstance(record, EventRecord) else None

@@ -10,7 +10,9 @@ from agents.commands import CommandRecord
 from agents.context import Context
 from agents.event_log import EventLog
 from agents.flusher import ClosedError, Flusher, LastFlush
+from agents.history_loading import HistoryLoading
 from agents.in_flight import InFlight, InOrder
+from agents.lane import Lane
 from agents.opening import Opened, Opening
 from app.domain.commands import AnyCommand, decode_command, message_of, reaction_of, split_array
 from app.domain.decide import Outcome, decide
@@ -21,6 +23,7 @@ from app.kafka.partition import partition_for
 from app.log.records import CommandPlace, event_headers
 from app.telemetry import logger
 from tables.partition_tables import PartitionTables
+from tables.stoppable import StoppedError
 from tables.store import Store, StoreError
 
 log = logger("partition")
@@ -28,6 +31,8 @@ log = logger("partition")
 IN_FLIGHT = 4_000  # commands under way before the agent waits; 16 partitions stay under the producer's queue
 OWNER_RECORDS = 10_000  # an owner record this often: how far back a gateway must begin to read
 CLOSE_S = 5.0
+HELD_EVENTS = 20_000  # events that wait for the history before commands do
+THREAD_S = 2.0  # for a thread that loads to end, which may wait for a broker; it writes nothing any more
 
 UNKNOWN = Rejection("timeout", "the outcome is unknown; retry with the same client_msg_id", temporary=True)
 
@@ -35,7 +40,7 @@ UNKNOWN = Rejection("timeout", "the outcome is unknown; retry with the same clie
 class Partition:
     """A partition that this worker owns, open from its making on.
 
-    `handle` its records in order; `close` it when it is revoked. What cannot go on (`fail`) leaves the process.
+    `submit` its records in order; `close` it when it is revoked. What cannot go on (`fail`) leaves the process.
     """
 
     def __init__(self, context: Context, number: int, tables: PartitionTables, opened: Opened) -> None:
@@ -63,6 +68,10 @@ class Partition:
             failed=self.fail,
         )
         self._flusher.start()
+        self._lane = Lane(self.handle, self.fail)
+        self._whole = asyncio.Event()
+        self._loading = opened.loading
+        self._loaded = asyncio.create_task(self._load_history(opened.loading))
         log.info("partition open", partition=number, epoch=opened.epoch, decided=opened.decided.offset)
 
     @property
@@ -79,6 +88,9 @@ class Partition:
         """Settle what is under way, write it, and stop; whatever does not come in time is healed by the next owner."""
         if not self.serving:
             return
+        if self._loading is not None:
+            self._loading.stop()
+        await self._lane.close()
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self.in_flight.settled()
@@ -89,6 +101,8 @@ class Partition:
             self.fail(why)
         self.serving = False
         await self._flusher.stop()
+        await asyncio.wait([self._loaded], timeout=THREAD_S)
+        self._loaded.cancel()
         self._abandon(ClosedError(f"partition {self.number} is closed"))
 
     def fail(self, why: Exception) -> None:
@@ -96,9 +110,17 @@ class Partition:
         if not self.serving:
             return  # closed: what it left behind is void or on disk, and not its business any more
         self.serving = False
+        if self._loading is not None:
+            self._loading.stop()
+        self._lane.abandon()
+        self._whole.set()
         self._abandon(ClosedError(f"partition {self.number} failed"))
         log.error("partition failed", partition=self.number, why=repr(why))
         self._context.leave(why)
+
+    async def submit(self, record: CommandRecord, done: Callable[[], None]) -> None:
+        """Have a record handled behind those before it; raises ClosedError as `handle`."""
+        await self._lane.put(record, done)
 
     async def handle(self, record: CommandRecord, done: Callable[[], None]) -> None:
         """Decide the commands of a record; `done` when each one's event or reply is on disk, in the order of records.
@@ -130,25 +152,27 @@ class Partition:
         if not elements:
             done()
         for index, raw in enumerate(elements):
-            if not self.serving:
-                return  # one before it ended the partition
-            self._handle_one(record, CommandPlace(record.offset, index), raw, one_done)
+            await self._handle_one(record, CommandPlace(record.offset, index), raw, one_done)
 
-    def _handle_one(
+    async def _handle_one(
         self, record: CommandRecord, place: CommandPlace, raw: bytes | msgspec.Raw, done: Callable[[], None]
     ) -> None:
-        settled = self._settling(done)
         try:
             command = decode_command(raw)
             if partition_for(command.group.encode(), self._context.layout.partitions) != self.number:
                 raise ValueError(f"the group belongs to another partition than {self.number}")
         except (msgspec.MsgspecError, UnicodeError, ValueError) as bad:
             self._decided = max(self._decided, place)
-            self._answers.dead_letter(record, bytes(raw), f"not decodable: {bad}", settled)
+            self._answers.dead_letter(record, bytes(raw), f"not decodable: {bad}", self._settling(done))
             return
         if place <= self._decided:
-            self._skip(command, place, settled)
+            self._skip(command, place, self._settling(done))
             return
+        if self.tables.held is not None or self.tables.needs_load(command.group):
+            await self._prepare(command)
+        if not self.serving:
+            raise ClosedError(f"partition {self.number} is not open")
+        settled = self._settling(done)
         self._decided = place
         try:
             outcome = self._decide(command, record, place)
@@ -165,6 +189,26 @@ class Partition:
             self._append(command, outcome, place, settled)
         else:
             self._answers.reply(command, outcome, settled)
+
+    async def _prepare(self, command: AnyCommand) -> None:
+        """Wait until what the decision needs is in memory; deliveries, reads and other partitions go on meanwhile."""
+        if message_of(command) is not None or (self.tables.held or 0) >= HELD_EVENTS:
+            await self._whole.wait()
+        if self.serving:
+            await self.tables.load(command.group)
+
+    async def _load_history(self, loading: HistoryLoading | None) -> None:
+        if loading is not None:
+            try:
+                await loading.run()
+            except StoppedError:
+                return
+            except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
+                self.fail(why)
+                return
+            log.info("history loaded", partition=self.number)
+            self._flusher.write_positions()
+        self._whole.set()
 
     def _decide(self, command: AnyCommand, record: CommandRecord, place: CommandPlace) -> Outcome:
         group = self.tables.group(command.group)

@@ -158,7 +158,7 @@ class _Processor:
                 headers=list(message.headers or ()),
             )
             with contextlib.suppress(ClosedError):  # not acknowledged, so its next owner reads it again
-                await partition.handle(record, event.ack)
+                await partition.submit(record, event.ack)
 
     async def _open(self, active: set[int]) -> None:
         generation = self.app.consumer_generation_id

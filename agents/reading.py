@@ -89,7 +89,10 @@ async def _say(tables: PartitionTables, group: Group, log_id: str, read: AnyRead
             view = view_of(group, read.user)
             start, recovered = _start(group, view, log_id, read)
             state = _state(group) if read.state else None
-            page = events_page(tables.history, view, start, view.head)
+            # Who only wants what is to come is served while the history is loaded.
+            page = (
+                events_page(tables.history, view, start, view.head) if start <= view.head else Answer(through=view.head)
+            )
             return msgspec.structs.replace(page, state=state, start=start, recovered=recovered)
 
 

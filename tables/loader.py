@@ -6,7 +6,7 @@ run it off the loop.
 
 from dataclasses import dataclass
 
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message
 
 from app.kafka import consumer
 from tables import rows
@@ -42,12 +42,7 @@ def load(bootstrap: str, topic: str, partition: int, store: Store) -> Loaded:
     """
     loaded = Loaded(offset=store.offset())
     with consumer.reader(bootstrap) as reader:
-        low, end = consumer.offsets(reader, topic, partition)
-        if loaded.offset >= end:
-            raise BeyondEndError(
-                f"{topic}/{partition}: the local table reaches offset {loaded.offset}, the changelog ends at {end}; "
-                "the log was lost or put back to an older copy"
-            )
+        low, end = _bounds(reader, topic, partition, loaded.offset)
         claim = last_claim(store)
         batch: list[Change] = []
         for message in consumer.read(reader, topic, partition, max(low, loaded.offset + 1), end):
@@ -68,6 +63,22 @@ def load(bootstrap: str, topic: str, partition: int, store: Store) -> Loaded:
         loaded.offset = max(loaded.offset, end - 1)
         store.write(batch, loaded.offset)
     return loaded
+
+
+def check(bootstrap: str, topic: str, partition: int, store: Store) -> None:
+    """See that a load can go on from where `store` is; raises as `load`."""
+    with consumer.reader(bootstrap) as reader:
+        _bounds(reader, topic, partition, store.offset())
+
+
+def _bounds(reader: Consumer, topic: str, partition: int, reached: int) -> tuple[int, int]:
+    low, end = consumer.offsets(reader, topic, partition)
+    if reached >= end:
+        raise BeyondEndError(
+            f"{topic}/{partition}: the local table reaches offset {reached}, the changelog ends at {end}; "
+            "the log was lost or put back to an older copy"
+        )
+    return low, end
 
 
 def _epoch_of(message: Message) -> int:

@@ -1,24 +1,35 @@
 """Both tables of one partition as its owner uses them: groups by id, events by seq, and what is not written yet."""
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from app.domain.events import Event
 from app.domain.evolve import evolve
 from app.domain.state import Group, Target
 from tables import rows
-from tables.history import History
+from tables.history import History, NotLoadedError
 from tables.loaded_groups import GROUPS_IN_MEMORY, ROWS_IN_MEMORY, LoadedGroups
 from tables.past_states import PastStates
 from tables.store import Change, Store
 
+BOTH = ("groups", "history")
+
 
 @dataclass(slots=True)
 class Snapshot:
-    """Rows to write, as they were at one moment: each table's changes, and marks to delete in the store only."""
+    """Rows to write, as they were at one moment: each table's changes, and marks to delete in the stores only.
+
+    A table that is not among `tables` is not written, nor its position.
+    """
 
     groups: list[Change] = field(default_factory=list)
     history: list[Change] = field(default_factory=list)
     unmarked: list[bytes] = field(default_factory=list)
+    tables: tuple[str, ...] = BOTH
+
+    def changes(self, table: str) -> list[Change]:
+        """The changes of one table."""
+        return self.groups if table == "groups" else self.history
 
     def __len__(self) -> int:
         return len(self.groups) + len(self.history)
@@ -28,14 +39,17 @@ class PartitionTables:
     """The fold of one partition: an LRU of loaded groups over `groups`, and the history.
 
     Groups with changes that are not written are never evicted: their rows on disk are older than they are.
+
+    The history may be held back: while it is loaded, groups are served and the events that it is to fold wait.
     """
 
     def __init__(
         self, groups: Store, history: Store, capacity: int = GROUPS_IN_MEMORY, row_capacity: int = ROWS_IN_MEMORY
     ) -> None:
         self.stores = {"groups": groups, "history": history}
-        self.history = History(history)
-        self.past = PastStates(self.history)
+        self._history = History(history)
+        self._past = PastStates(self._history)
+        self._held: deque[tuple[Event, bytes]] | None = None
         self._loaded = LoadedGroups(groups, capacity, row_capacity)
         self._changed: set[str] = set()
         self._writing: set[str] = set()
@@ -75,7 +89,10 @@ class PartitionTables:
         state = evolve(self.group(event.group), event, request)
         self._changed.add(event.group)
         self._loaded.weigh(state)
-        self.history.fold(event, value)
+        if self._held is None:
+            self._history.fold(event, value)
+        else:
+            self._held.append((event, value))
 
     def event(self, group_id: str, seq: int) -> bytes | None:
         """The bytes of an event, redacted where its content was deleted; None where the history has none."""
@@ -88,30 +105,82 @@ class PartitionTables:
         return self.history.target(group.id, seq, reaction)
 
     @property
+    def history(self) -> History:
+        """The history.
+
+        Raises:
+            NotLoadedError: it is held back.
+        """
+        if self._held is not None:
+            raise NotLoadedError("the history is being loaded")
+        return self._history
+
+    @property
+    def past(self) -> PastStates:
+        """The states of earlier seqs; raises as `history`."""
+        if self._held is not None:
+            raise NotLoadedError("the history is being loaded")
+        return self._past
+
+    @property
+    def held(self) -> int | None:
+        """How many events wait for the history; None if it is whole."""
+        return None if self._held is None else len(self._held)
+
+    def hold_history(self) -> None:
+        """Let events wait from now on. Until `release` only who loads the history touches it."""
+        self._held = deque()
+
+    def fold_history(self, event: Event, value: bytes) -> None:
+        """Fold an event from before those that wait into the history alone."""
+        self._history.fold(event, value)
+
+    def release(self, at_most: int) -> bool:
+        """Fold up to so many of the events that wait; whether the history is whole."""
+        while self._held and at_most:
+            self._history.fold(*self._held.popleft())
+            at_most -= 1
+        if not self._held:
+            self._held = None
+        return self._held is None
+
+    @property
     def groups_in_memory(self) -> int:
         """How many groups are in memory."""
         return len(self._loaded)
 
     def unwritten(self) -> int:
         """Groups and rows of the history changed since the last snapshot."""
-        return len(self._changed) + self.history.unwritten()
+        return len(self._changed) + (self._history.unwritten() if self._held is None else 0)
+
+    def unwritten_history(self) -> int:
+        """Rows of the history alone changed since the last snapshot."""
+        return self._history.unwritten()
 
     def snapshot(self, epoch: int) -> Snapshot:
         """Take what has changed, as rows of the owner `epoch`. One snapshot at a time: the next one after `written`."""
-        snapshot = Snapshot(groups=list(self._replaced.items()), unmarked=self._unmarked)
+        snapshot = Snapshot(groups=list(self._replaced.items()), tables=("groups",))
         for group_id in self._changed:
             state = self.group(group_id)
             snapshot.groups.extend(rows.part_rows(state, state.take_touched(), epoch))
-        snapshot.history = self.history.take(epoch)
+        if self._held is None:
+            snapshot.history, snapshot.tables = self._history.take(epoch), BOTH
+            snapshot.unmarked, self._unmarked = self._unmarked, []
         self._writing = self._changed
-        self._replaced, self._unmarked, self._changed = {}, [], set()
+        self._replaced, self._changed = {}, set()
         return snapshot
 
-    def written(self) -> None:
-        """The snapshot is in the stores."""
-        self._writing = set()
-        self.history.written()
-        self._evict()
+    def history_snapshot(self, epoch: int) -> Snapshot:
+        """As `snapshot`, of the history that is held back."""
+        return Snapshot(history=self._history.take(epoch), tables=("history",))
+
+    def written(self, tables: tuple[str, ...] = BOTH) -> None:
+        """The snapshot is in the stores of these tables."""
+        if "groups" in tables:
+            self._writing = set()
+            self._evict()
+        if "history" in tables:
+            self._history.written()
 
     def mark_stale(self, group_id: str) -> None:
         """Mark a group to be rebuilt, so that a crash before that does not lose the mark."""
@@ -127,9 +196,13 @@ class PartitionTables:
         """Begin to rebuild a group: its rows go, its state is empty, and the fold of its whole log must follow."""
         for key, _ in self.stores["groups"].scan(rows.group_prefix(group_id)):
             self._replaced[key] = None
-        self.history.forget(group_id)
+        self.forget_history(group_id)
         self._loaded.put(Group(group_id))
         self._changed.add(group_id)
+
+    def forget_history(self, group_id: str) -> None:
+        """As `forget`, of the group's history alone."""
+        self._history.forget(group_id)
         self._unmarked.append(rows.stale_key(group_id))
 
     def _evict(self) -> None:

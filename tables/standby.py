@@ -5,23 +5,19 @@ that rule F3 holds here as it does in an opening, and the loop serves meanwhile.
 """
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 from app.kafka import consumer
 from app.telemetry import logger
 from tables import loader
-from tables.store import Change, Store
+from tables.stoppable import Stop, StoppableStore, StoppedError
+from tables.store import Store
 
 log = logger("standby")
 
 FOLLOW_S = 5.0  # an owner that takes over loads what came within this time
 STOP_S = 2.0  # for the thread to end, which may wait for a broker; it writes nothing any more
-
-
-class StoppedError(Exception):
-    """The store is not for standing by any more."""
 
 
 class Standby:
@@ -43,8 +39,7 @@ class Standby:
         self._topic = topic
         self._open_store = open_store
         self._every_s = every_s
-        self._stopping = threading.Event()
-        self._writing = threading.Lock()
+        self._stop = Stop()
         self._following: asyncio.Future[None] | None = None
 
     def start(self) -> None:
@@ -57,8 +52,7 @@ class Standby:
 
     async def stop(self) -> None:
         """Write no more: the stores are another's when this returns."""
-        with self._writing:
-            self._stopping.set()
+        self._stop.now()
         if self._following is not None:
             await asyncio.wait([self._following], timeout=STOP_S)
 
@@ -66,18 +60,18 @@ class Standby:
         while self.partitions:
             for partition in sorted(self.partitions):
                 self._catch_up(partition)
-            if self._stopping.wait(self._every_s):
+            if self._stop.wait(self._every_s):
                 return
 
     def _catch_up(self, partition: int) -> None:
-        if self._stopping.is_set():
+        if self._stop.is_set():
             return
         try:
             loaded = loader.load(
                 self._bootstrap,
                 self._topic,
                 partition,
-                _Stoppable(self._open_store(partition), self._writing, self._stopping),
+                StoppableStore(self._open_store(partition), self._stop),
             )
         except StoppedError:
             return
@@ -89,30 +83,3 @@ class Standby:
         else:
             if loaded.rows:
                 log.debug("standby loaded", topic=self._topic, partition=partition, rows=loaded.rows, void=loaded.void)
-
-
-class _Stoppable:
-    """A store that takes no more batches once it is told so: a load is many of them."""
-
-    def __init__(self, store: Store, writing: threading.Lock, stopping: threading.Event) -> None:
-        self._store = store
-        self._writing = writing
-        self._stopping = stopping
-
-    def get(self, key: bytes) -> bytes | None:
-        return self._store.get(key)
-
-    def scan(self, prefix: bytes, start: bytes = b"", *, backwards: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        return self._store.scan(prefix, start, backwards=backwards)
-
-    def estimated_rows(self) -> int:
-        return self._store.estimated_rows()
-
-    def write(self, changes: Sequence[Change], offset: int) -> None:
-        with self._writing:
-            if self._stopping.is_set():
-                raise StoppedError
-            self._store.write(changes, offset)
-
-    def offset(self) -> int:
-        return self._store.offset()

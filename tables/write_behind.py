@@ -136,7 +136,11 @@ class WriteBehind:
         self._tables = tables
         self._changelogs = changelogs
         self._epoch = epoch
-        self.healed = False  # set when the snapshots to come hold all that is to be built anew
+        self.healed: set[str] = set()  # the tables of which the snapshots to come hold all that is to be built anew
+
+    def changelog(self, name: str) -> TableChangelog:
+        """The changelog of a table."""
+        return self._changelogs[name]
 
     async def flush(self, snapshot: Snapshot, position: rows.Position) -> None:
         """Steps 2 to 4 for a snapshot whose commands are settled (step 1).
@@ -144,15 +148,15 @@ class WriteBehind:
         Raises:
             FencedError, app.kafka.producer.DeliveryError: as `TableChangelog.append`.
         """
-        changes = {"groups": snapshot.groups, "history": snapshot.history}
-        await asyncio.gather(*(self._write_rows(name, changes[name]) for name in changes))
+        written = {name: self._changelogs[name] for name in snapshot.tables}
+        await asyncio.gather(*(self._write_rows(name, snapshot.changes(name)) for name in written))
         where: list[Change] = [(rows.POSITION_KEY, rows.encode_position(position, self._epoch))]
-        await asyncio.gather(*(changelog.append(where) for changelog in self._changelogs.values()))
+        await asyncio.gather(*(changelog.append(where) for changelog in written.values()))
         unmarked: list[Change] = [(key, None) for key in snapshot.unmarked]
-        for name, changelog in self._changelogs.items():
-            dropped = await changelog.drop_claims() if self.healed else []
-            changelog.store([*changes[name], *where, *unmarked, *dropped])
-        self._tables.written()
+        for name, changelog in written.items():
+            dropped = await changelog.drop_claims() if name in self.healed else []
+            changelog.store([*snapshot.changes(name), *where, *unmarked, *dropped])
+        self._tables.written(snapshot.tables)
 
     async def _write_rows(self, name: str, changes: list[Change]) -> None:
         await self._changelogs[name].append(changes)

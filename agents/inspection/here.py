@@ -46,6 +46,6 @@ class Here:
         """What the partition does here, and why it is stopped; None if it is not this worker's."""
         if (reason := self.stopped().get(number)) is not None:
             return "stopped", reason
-        if self.serving(number) is not None:
-            return "open", None
+        if (serving := self.serving(number)) is not None:
+            return ("open" if serving.tables.held is None else "loading"), None
         return ("opening", None) if number in self.assigned() else (None, None)

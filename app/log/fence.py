@@ -1,6 +1,8 @@
 """The fence: who may be believed in a partition (design I4, rule F1)."""
 
-from app.log.records import ClaimRecord, EventRecord
+from confluent_kafka import Message
+
+from app.log.records import ClaimRecord, EventRecord, decode_record
 
 
 class Fence:
@@ -21,3 +23,13 @@ class Fence:
             self.epoch = max(self.epoch, record.offset)
             return True
         return record.epoch >= self.epoch
+
+
+def valid_event(message: Message, fence: Fence) -> EventRecord | None:
+    """The event of a partition's next record; None for a claim and for what the fence voids.
+
+    Raises:
+        app.log.records.RecordError: it is neither an event nor a claim.
+    """
+    record = decode_record(offset=message.offset(), key=message.key(), value=message.value(), headers=message.headers())
+    return record if fence.admits(record) and isinstance(record, EventRecord) else None

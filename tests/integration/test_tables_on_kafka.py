@@ -226,7 +226,7 @@ async def test_the_claims_of_owners_before_go_when_all_is_healed(changelog: Chan
     writing = WriteBehind(tables, logs, 4)
     await writing.flush(tables.snapshot(4), AT)
     assert [key for key, _ in tables.stores["groups"].scan(rows.CLAIM_PREFIX)] == [rows.claim_key(e) for e in (1, 3, 4)]
-    writing.healed = True
+    writing.healed = {"groups", "history"}
     await writing.flush(tables.snapshot(4), AT)
     await producer.close(5)
     store = MemoryStore()

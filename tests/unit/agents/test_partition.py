@@ -60,7 +60,12 @@ class Broker:
 class World:
     """One partition, opened at a place in its commands."""
 
-    def __init__(self, decided: CommandPlace = NOWHERE, with_event: frozenset[CommandPlace] = frozenset()) -> None:
+    def __init__(
+        self,
+        decided: CommandPlace = NOWHERE,
+        with_event: frozenset[CommandPlace] = frozenset(),
+        loading: Any = None,
+    ) -> None:
         self.broker = Broker()
         self.left: list[Exception] = []
         self.done: list[int] = []
@@ -68,13 +73,14 @@ class World:
         settings = Settings(AUERBACH_FLUSH_INTERVAL_MS=60_000)  # type: ignore[call-arg]
         context = Context(settings, Layout(1, "log", "commands"), producer, producer, "http://here", self.left.append)
         tables = PartitionTables(MemoryStore(), MemoryStore())
-        self.partition = Partition(context, 0, tables, Opened(EPOCH, decided, with_event, cast("Any", None)))
+        self.partition = Partition(context, 0, tables, Opened(EPOCH, decided, with_event, cast("Any", None), loading))
+
+    def record(self, offset: int, *commands: Command | bytes) -> CommandRecord:
+        encoded = [c if isinstance(c, bytes) else encode_command(c) for c in commands]
+        return CommandRecord(offset, 1_795_569_600_000, b"g", b"[" + b",".join(encoded) + b"]", [])
 
     async def send(self, offset: int, *commands: Command | bytes) -> None:
-        encoded = [c if isinstance(c, bytes) else encode_command(c) for c in commands]
-        value = b"[" + b",".join(encoded) + b"]"
-        record = CommandRecord(offset, 1_795_569_600_000, b"g", value, [])
-        await self.partition.handle(record, lambda: self.done.append(offset))
+        await self.partition.handle(self.record(offset, *commands), lambda: self.done.append(offset))
 
 
 def create(**fields: Any) -> CreateGroup:
