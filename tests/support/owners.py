@@ -129,6 +129,8 @@ class Owner:
         self._partition = await open_partition(
             context, self._world.partition, *self.stores, wall_ms=0, still_ours=lambda: True
         )
+        async with asyncio.timeout(10):
+            await self._partition._whole.wait()  # the history loads while the partition is open
 
     async def take(self, records: int | None = None) -> None:
         """Decide the commands that stand in the topic, or the next so many records of them."""
@@ -183,6 +185,7 @@ class Owner:
             await asyncio.gather(self._flush, return_exceptions=True)
         if self._partition is not None:
             self.partition.serving = False
+            await self.partition._lane.close()
             await self.partition._flusher.stop()
             self.partition._abandon(ClosedError("dead"))
         await self.events.die()
