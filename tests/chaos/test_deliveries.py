@@ -106,5 +106,5 @@ def test_a_command_that_raises_is_a_dead_letter_and_the_next_one_is_served(servi
     service.ledger.send(service.post("a", "next"))
     service.ledger.wait_settled()
     assert [m.key() for m in service.driver.read(topics.DEAD_LETTERS)] == [b"a"]
-    assert service.ledger.witness.unknown() == {bad.id}
+    assert bad.id in service.ledger.witness.unknown()
     assert service.ledger.audit() == []

@@ -54,14 +54,15 @@ def pair(make_broker: Callable[[], Broker], tmp_path: Path) -> Iterator[Pair]:
     made.stop()
 
 
-@pytest.mark.parametrize("off", [(), ("F1",)], ids=["with every rule", "without F1"])
+@pytest.mark.parametrize("without", [(), ("F1",)], ids=["fenced", "without F1"])
 def test_a_worker_that_was_stopped_for_longer_than_its_session_changes_nothing(
-    pair: Pair, monkeypatch: pytest.MonkeyPatch, off: tuple[str, ...]
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, without: tuple[str, ...]
 ) -> None:
     """It holds undelivered events and undecided commands; what it still writes lands behind the next owner's."""
-    for rule in off:
+    for rule in without:
         switch_off(rule, monkeypatch.setattr)  # for the reader of the log, too
-    pair.start(off)
+    # The watchdog would leave before anything is written: a worker whose loop wakes late enough has only the fences.
+    pair.start(("leave after a pause", *without))
     ledger, stopped = Ledger(Witness(pair.driver)), pair.slots[0]
     groups = ["a", "b", "c", "d"]
     for group in groups:
@@ -87,8 +88,9 @@ def test_a_worker_that_was_stopped_for_longer_than_its_session_changes_nothing(
     ledger.wait_settled()
     stopped.arm()
     stopped.signal(signal.SIGCONT)
-    if off:
+    if without:
         eventually(ledger.audit_log, within_s=20, what="a fork")
-    else:
-        assert stopped.wait_exit() == FENCED
-        assert ledger.audit() == []
+        return
+    assert stopped.wait_exit() == FENCED
+    assert len(ledger.witness.log(fenced=False)) > len(ledger.witness.log()), "it wrote nothing that could be void"
+    assert ledger.audit() == []

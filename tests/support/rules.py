@@ -9,6 +9,7 @@ from typing import Any
 from agents import opening, partition
 from agents.event_log import EventLog
 from agents.opening import Opened, Opening
+from agents.watchdog import Watchdog
 from app.log.fence import Fence
 from app.log.records import NOWHERE, ClaimRecord, CommandPlace, EventRecord
 from tables import loader, rows
@@ -46,7 +47,7 @@ def _f2_changelog(patch: Patch) -> None:
 
 def _f3(patch: Patch) -> None:
     """In loading, rows of a lower epoch behind a claim are void."""
-    patch(loader, "_epoch_of", lambda message: 1 << 62)
+    patch(loader, "epoch_of", lambda message: 1 << 62)
 
 
 def _rebuild(patch: Patch) -> None:
@@ -56,8 +57,8 @@ def _rebuild(patch: Patch) -> None:
 
 def _deletions(patch: Patch) -> None:
     """A deletion carries the epoch of who wrote it, too."""
-    epoch_of = loader._epoch_of
-    patch(loader, "_epoch_of", lambda message: 1 << 62 if message.value() is None else epoch_of(message))
+    epoch_of = loader.epoch_of
+    patch(loader, "epoch_of", lambda message: 1 << 62 if message.value() is None else epoch_of(message))
 
 
 def _i9(patch: Patch) -> None:
@@ -175,6 +176,11 @@ def _without_epoch(position: rows.Position | None) -> rows.Position | None:
 opening_position = opening.position
 
 
+def _watchdog(patch: Patch) -> None:
+    """Who was paused for long writes nothing more."""
+    patch(Watchdog, "check", lambda self: None)
+
+
 def _bug(patch: Patch) -> None:
     """`decide` is total: it never raises."""
     decide = partition.decide
@@ -203,6 +209,7 @@ _RULES: dict[str, Callable[[Patch], None]] = {
     "changelog first": _changelog_first,
     "head last": _head_last,
     "a position has an epoch": _epoch_of_position,
+    "leave after a pause": _watchdog,
     "no command raises": _bug,
 }
 RULES = tuple(_RULES)
