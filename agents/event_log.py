@@ -35,7 +35,9 @@ class EventLog:
         self.next_offset = epoch + 1  # the next event offset behind all that is delivered
         self.appended = 0
         self.delivered = 0
-        self._reports: deque[tuple[int, Delivered]] = deque()
+        self._unsent: list[tuple[bytes, bytes, Headers]] = []
+        self._unreported: list[Delivered] = []
+        self._reports: deque[tuple[int, list[Delivered]]] = deque()  # the last offset of a batch, and whom to tell
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._marks: set[asyncio.Future[int]] = set()
         self._checking: asyncio.Task[None] | None = None
@@ -72,11 +74,24 @@ class EventLog:
                 mark.exception()  # a flush that fails earlier never asks
 
     def append(self, key: bytes, value: bytes, headers: Headers, delivered: Delivered) -> None:
-        """Append an event; `delivered` is called when it is on disk and no newer owner stands before it.
+        """Append an event, with the next `send`.
+
+        `delivered` is called when it is on disk and no newer owner stands before it.
+        """
+        self._unsent.append((key, value, headers))
+        self._unreported.append(delivered)
+        self.appended += 1
+
+    def send(self) -> None:
+        """Hand what was appended to the broker. The last one's report speaks for all: they are delivered in order.
 
         Raises:
-            app.kafka.producer.QueueFullError, confluent_kafka.KafkaException: it was certainly not appended.
+            app.kafka.producer.QueueFullError, confluent_kafka.KafkaException: some were certainly not appended.
         """
+        if not self._unsent:
+            return
+        unsent, self._unsent = self._unsent, []
+        delivered, self._unreported = self._unreported, []
 
         def report(offset: int | None, error: KafkaError | None) -> None:
             if error is not None or offset is None:
@@ -87,8 +102,15 @@ class EventLog:
             if self._checking is None:
                 self._take_reports()
 
-        self._producer.produce(topics.EVENTS, self._partition, key=key, value=value, headers=headers, report=report)
-        self.appended += 1
+        for number, (key, value, headers) in enumerate(unsent, 1):
+            self._producer.produce(
+                topics.EVENTS,
+                self._partition,
+                key=key,
+                value=value,
+                headers=headers,
+                report=report if number == len(unsent) else None,
+            )
 
     async def cover(self, end: int) -> bool:
         """See to it that all records below `end` are ours or void; all of ours must be delivered before.
@@ -110,18 +132,22 @@ class EventLog:
     def _take_reports(self) -> None:
         while self._reports:
             offset, delivered = self._reports[0]
-            # `cover` may have read past void records already, so less than the expected offset cannot be.
-            if offset > self.next_offset:
-                self._checking = asyncio.create_task(self._check(offset))
+            last = self.next_offset + len(delivered) - 1
+            if offset < last:  # `cover` reads past what others wrote only when all of ours is delivered
+                self._failed(DeliveryError(topics.EVENTS, self._partition, None))
+                return
+            if offset > last:
+                self._checking = asyncio.create_task(self._check(offset, len(delivered)))
                 return
             self._reports.popleft()
             self.next_offset = offset + 1
-            self.delivered += 1
-            delivered()
+            self.delivered += len(delivered)
+            for each in delivered:
+                each()
             while self._waiting and self._waiting[0][0] <= self.delivered:
                 self._waiting.popleft()[1]()
 
-    async def _check(self, offset: int) -> None:
+    async def _check(self, offset: int, ours: int) -> None:
         try:
             if not await asyncio.to_thread(self._look_for_a_claim, self.next_offset, offset):
                 raise consumer.ReadError(f"{topics.EVENTS}/{self._partition} ends before {offset}, which was reported")
@@ -130,7 +156,7 @@ class EventLog:
             return
         finally:
             self._checking = None
-        self.next_offset = offset
+        self.next_offset = offset - ours + 1  # as if all of ours stood behind all of the others'
         self._take_reports()
 
     def _look_for_a_claim(self, start: int, end: int) -> bool:

@@ -153,6 +153,7 @@ class Partition:
             done()
         for index, raw in enumerate(elements):
             await self._handle_one(record, CommandPlace(record.offset, index), raw, one_done)
+        self._send()
 
     async def _handle_one(
         self, record: CommandRecord, place: CommandPlace, raw: bytes | msgspec.Raw, done: Callable[[], None]
@@ -192,6 +193,7 @@ class Partition:
 
     async def _prepare(self, command: AnyCommand) -> None:
         """Wait until what the decision needs is in memory; deliveries, reads and other partitions go on meanwhile."""
+        self._send()  # what was decided before this must not wait, too
         if message_of(command) is not None or (self.tables.held or 0) >= HELD_EVENTS:
             await self._whole.wait()
         if self.serving:
@@ -234,8 +236,15 @@ class Partition:
             self.tables.apply(event, value, request)
         except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
             self.fail(why)  # the state and the log may differ now: only reading the log again tells
-            return
-        self._flusher.changed()
+
+    def _send(self) -> None:
+        """Hand the events decided until now to the broker."""
+        try:
+            self.log.send()
+        except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
+            self.fail(why)
+        else:
+            self._flusher.changed()
 
     def _skip(self, command: AnyCommand, place: CommandPlace, settled: Callable[[], None]) -> None:
         """A command that is decided already.

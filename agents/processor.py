@@ -41,8 +41,8 @@ HEARTBEAT_S = 0.3  # how soon a worker learns that another came or left, and all
 def _spare_the_collector() -> None:
     """Let Python's cycle collector look at new objects only, and seldom.
 
-    What Faust made at import stays for ever, and groups in memory are no garbage: walking all of it over and over took a
-    tenth of the time, in pauses that grow with the state.
+    What Faust made at import stays for ever, and groups in memory are no garbage: walking all of it over and over takes
+    a tenth of the time, in pauses that grow with the state.
     """
     gc.collect()
     gc.freeze()

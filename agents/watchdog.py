@@ -71,9 +71,9 @@ class WatchedProducer(Producer):
         self._watchdog.check()
         super().produce(topic, partition, key=key, value=value, headers=headers, report=report)
 
-    def send_all(
-        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None, Headers | None]]
-    ) -> asyncio.Future[list[int]]:
-        """As `Producer.send_all`."""
+    def produce_all(
+        self, topic: str, partition: int, records: Sequence[tuple[bytes, bytes | None]], report: Report | None = None
+    ) -> None:
+        """As `Producer.produce_all`."""
         self._watchdog.check()
-        return super().send_all(topic, partition, records)
+        super().produce_all(topic, partition, records, report)

@@ -31,6 +31,9 @@ class LoadedGroups:
     def __len__(self) -> int:
         return len(self._groups)
 
+    def __contains__(self, group_id: str) -> bool:
+        return group_id in self._groups
+
     def get(self, group_id: str) -> Group | None:
         """The group if it is in memory."""
         state = self._groups.get(group_id)

@@ -51,7 +51,7 @@ def load(bootstrap: str, topic: str, partition: int, store: Store) -> Loaded:
             loaded.offset = message.offset()
             if key.startswith(rows.CLAIM_PREFIX):
                 claim = max(claim, int.from_bytes(key[-rows.EPOCH_BYTES :], "big"))
-            elif _epoch_of(message) < claim:
+            elif epoch_of(message) < claim:
                 loaded.void += 1
                 if (group := rows.group_of(key)) is None:
                     continue  # a position or the end of a claim, which is its owner's alone
@@ -81,7 +81,7 @@ def _bounds(reader: Consumer, topic: str, partition: int, reached: int) -> tuple
     return low, end
 
 
-def _epoch_of(message: Message) -> int:
+def epoch_of(message: Message) -> int:
     """Who wrote a row or a deletion; nobody of now where a deletion does not say it, as the first version's do not."""
     if (row := message.value()) is not None:
         return rows.epoch_of(row)

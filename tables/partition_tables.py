@@ -69,7 +69,7 @@ class PartitionTables:
 
     def needs_load(self, group_id: str) -> bool:
         """Whether the group is not in memory and too large to be read at once."""
-        return self._loaded.get(group_id) is None and self._loaded.is_large(group_id)
+        return group_id not in self._loaded and self._loaded.is_large(group_id)
 
     async def load(self, group_id: str) -> Group:
         """As `group`; a large one is read in slices, between which others run."""
@@ -86,9 +86,8 @@ class PartitionTables:
         Raises:
             app.domain.evolve.SeqGapError: it is not the group's next one.
         """
-        state = evolve(self.group(event.group), event, request)
+        evolve(self.group(event.group), event, request)
         self._changed.add(event.group)
-        self._loaded.weigh(state)
         if self._held is None:
             self._history.fold(event, value)
         else:
@@ -163,6 +162,7 @@ class PartitionTables:
         for group_id in self._changed:
             state = self.group(group_id)
             snapshot.groups.extend(rows.part_rows(state, state.take_touched(), epoch))
+            self._loaded.weigh(state)
         if self._held is None:
             snapshot.history, snapshot.tables = self._history.take(epoch), BOTH
             snapshot.unmarked, self._unmarked = self._unmarked, []

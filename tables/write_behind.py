@@ -21,9 +21,9 @@ import asyncio
 from collections.abc import Iterable
 
 from app.kafka import consumer
-from app.kafka.producer import Producer
+from app.kafka.producer import DeliveryError, Producer
 from tables import rows
-from tables.loader import EPOCH_HEADER
+from tables.loader import EPOCH_HEADER, epoch_of
 from tables.partition_tables import PartitionTables, Snapshot
 from tables.store import Change, Store
 
@@ -71,11 +71,14 @@ class TableChangelog:
             app.kafka.producer.DeliveryError: a row was not taken.
         """
         for start in range(0, len(changes), APPEND_ROWS):
-            for offset in await self._send(changes[start : start + APPEND_ROWS]):
-                if offset != self._next:
-                    # Somebody else wrote here. What is stored as read must have been read (model.md H5).
-                    self._take_foreign(await asyncio.to_thread(self._read, self._next, offset))
-                self._next = offset + 1
+            part = changes[start : start + APPEND_ROWS]
+            last = await self._send(part)
+            if last < self._next + len(part) - 1:
+                raise DeliveryError(self.topic, self._partition, None)
+            if last > self._next + len(part) - 1:
+                # Somebody else wrote here. What is stored as read must have been read (model.md H5).
+                self._take_foreign(await asyncio.to_thread(self._read, self._next, last))
+            self._next = last + 1
 
     async def heal(self, written: list[Change]) -> None:
         """Write again what late rows of owners before have replaced; `written` is what this flush has written.
@@ -103,7 +106,7 @@ class TableChangelog:
         """Write rows that the changelog holds, and how far it is read, to RocksDB at once."""
         self._store.write(changes, self._next - 1)
 
-    def _send(self, changes: list[Change]) -> asyncio.Future[list[int]]:
+    def _send(self, changes: list[Change]) -> asyncio.Future[int]:
         deletion = [(EPOCH_HEADER, b"%d" % self._epoch)]
         records = [(key, row, deletion if row is None else None) for key, row in changes]
         return self._producer.send_all(self.topic, self._partition, records)
@@ -124,9 +127,10 @@ class TableChangelog:
         return None if row is None else rows.value(self._epoch, rows.payload_of(row))
 
     def _read(self, start: int, end: int) -> list[bytes]:
-        """The keys of the rows of others."""
+        """The keys of the rows of others from `start` to `end`, where rows of our own may stand between them."""
         with consumer.reader(self._bootstrap) as reader:
-            return [m.key() for m in consumer.read(reader, self.topic, self._partition, start, end)]
+            found = consumer.read(reader, self.topic, self._partition, start, end)
+            return [message.key() for message in found if epoch_of(message) != self._epoch]
 
 
 class WriteBehind:

@@ -88,6 +88,8 @@ def _decide(  # noqa: C901 - a branch a command
     group: Group, caller: Member | None, command: AnyCommand, target: Target | None
 ) -> AnyData | Rejection | Unchanged:
     match command:
+        case Send():  # first, for it is what most commands are
+            return messages.send(group, command, target)
         case CreateGroup():
             return lifecycle.create(group, command)
         case UpdateGroup():
@@ -108,8 +110,6 @@ def _decide(  # noqa: C901 - a branch a command
             return membership.unban(group, command)
         case SetRole():
             return membership.set_role(group, caller, command)
-        case Send():
-            return messages.send(group, command, target)
         case Edit():
             return messages.edit(group, command, target)
         case Delete():

@@ -46,6 +46,8 @@ def expired(sent: Sent, seq: int, at_ms: int) -> bool:
 def digest_of_command(c: AnyCommand) -> str:  # noqa: C901 - a branch a command
     """The digest of what `c` asks: parsed values, not the spelling."""
     match c:
+        case Send():  # first, for it is what most commands are
+            return _digest("send", c.text, c.reply_to, c.mentions, c.attributes)
         case CreateGroup():
             others = {m.user: m.role for m in c.members if m.user != c.by}
             return _digest("create_group", c.name, c.topic, c.join, c.history, list(others.items()))
@@ -65,8 +67,6 @@ def digest_of_command(c: AnyCommand) -> str:  # noqa: C901 - a branch a command
             return _digest("unban", c.user)
         case SetRole():
             return _digest("set_role", c.user, c.role)
-        case Send():
-            return _digest("send", c.text, c.reply_to, c.mentions, c.attributes)
         case Edit():
             return _digest("edit", c.seq, c.text)
         case Delete():

@@ -108,6 +108,8 @@ def _refusals(c: Command) -> Iterator[Rejection]:  # noqa: C901 - a branch a com
     if c.client_msg_id is not None and (why := bad_text(c.client_msg_id, 1, CLIENT_MSG_ID_BYTES)):
         yield invalid("client_msg_id", why)
     match c:
+        case Send():  # first, for it is what most commands are
+            yield from _send(c)
         case CreateGroup():
             yield from _create(c)
         case UpdateGroup():
@@ -119,8 +121,6 @@ def _refusals(c: Command) -> Iterator[Rejection]:  # noqa: C901 - a branch a com
                 yield invalid("role", "must not be owner: ownership is transferred")
             if isinstance(c, RemoveMember) and c.user == c.by:
                 yield invalid("user", "must not be oneself: one leaves")
-        case Send():
-            yield from _send(c)
         case Edit():
             yield from _seq("seq", c.seq)
             yield from _text(c.text)

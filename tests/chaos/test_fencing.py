@@ -100,7 +100,8 @@ async def a_repetition_is_answered_before_the_event_is_on_disk(world: World) -> 
     """A decides a message and its repetition, and dies with the event in its queue."""
     a = await begun(world)
     a.events.hold()
-    await world.send(world.post("one"), world.post("one"))
+    await world.send(world.post("one"))
+    await world.send(world.post("one"))  # in a record of its own: a record's events leave when all of it is decided
     await a.take()
     a.events.lose(1)
     a.events.release()  # whatever stood behind the event

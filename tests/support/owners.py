@@ -42,6 +42,16 @@ class HeldBack:
         else:
             self._inner.produce(topic, **record)
 
+    def produce_batch(self, topic: str, messages: list[dict[str, Any]], partition: int) -> int:
+        """As librdkafka's, or later, one by one."""
+        if not self.held:
+            queued: int = self._inner.produce_batch(topic, messages, partition)
+            return queued
+        for each in messages:
+            fields = {"key": each["key"], "value": each["value"], "on_delivery": each.get("callback")}
+            self.produce(topic, partition=partition, **fields)
+        return len(messages)
+
     def send(self, queued: tuple[str, dict[str, Any]]) -> None:
         """Let one record go."""
         self._inner.produce(queued[0], **queued[1])

@@ -55,7 +55,7 @@ _LOG, _CHANGELOG, _OPENING = "agents.event_log:EventLog", "tables.write_behind:T
 
 SERVING = {
     "an event is decided and not produced": Step(f"{_LOG}.append", "before"),
-    "an event is queued": Step(f"{_LOG}.append", "after"),
+    "an event is queued": Step(f"{_LOG}.send", "after"),
     "an event is on disk and its report not taken": Step(f"{_LOG}._take_reports", "before"),
     "an event is reported and its command not acknowledged": Step("agents.in_flight:InFlight.end", "before"),
     "commands are acknowledged and not committed": Step("agents.transport:Consumer._commit", "before"),
@@ -270,6 +270,10 @@ def _hold_back(arms: _Arms) -> None:
         if len(queue) == 1:
             self._loop.call_later(0.02, release, self, topic)
 
+    def holding_all(self: Producer, topic: str, partition: int, records: Any, report: Any = None) -> None:
+        for n, (key, value) in enumerate(records, 1):
+            holding(self, topic, partition, key=key, value=value, report=report if n == len(records) else None)
+
     def release(self: Producer, topic: str) -> None:
         if arms.held(topic):
             self._loop.call_later(0.02, release, self, topic)
@@ -278,6 +282,7 @@ def _hold_back(arms: _Arms) -> None:
             kept[topic].popleft()()
 
     Producer.produce = holding  # type: ignore[method-assign]
+    Producer.produce_all = holding_all  # type: ignore[method-assign]
 
 
 def main() -> None:

@@ -19,8 +19,9 @@ class HandProducer:
     def __init__(self) -> None:
         self.reports: list[Report] = []
 
-    def produce(self, topic: str, partition: int, *, report: Report, **_: object) -> None:
-        self.reports.append(report)
+    def produce(self, topic: str, partition: int, *, report: Report | None, **_: object) -> None:
+        if report is not None:
+            self.reports.append(report)
 
 
 class Rig:
@@ -39,9 +40,12 @@ class Rig:
         monkeypatch.setattr(EventLog, "_look_for_a_claim", looking)
         self.log = EventLog(self.producer, "nowhere", 0, EPOCH, self.failures.append)  # type: ignore[arg-type]
 
-    def append(self, count: int) -> None:
-        for n in range(len(self.producer.reports), len(self.producer.reports) + count):
+    def append(self, count: int, at_once: int = 1) -> None:
+        """Append events, with a report for each so many."""
+        for n in range(self.log.appended, self.log.appended + count):
             self.log.append(b"g", b"{}", [], lambda n=n: self.delivered.append(n))  # type: ignore[misc]
+            if (n + 1) % at_once == 0:
+                self.log.send()
 
     def report(self, n: int, offset: int | None, error: KafkaError | None = None) -> None:
         self.producer.reports[n](offset, error)
@@ -60,6 +64,46 @@ async def test_reports_in_a_row_are_deliveries(monkeypatch: pytest.MonkeyPatch) 
     rig.report(1, 12)
     assert rig.delivered == [0, 1]
     assert await after == 13
+
+
+async def test_the_report_of_the_last_one_sent_speaks_for_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch, lambda *_: pytest.fail("nobody else wrote"))
+    rig.append(6, at_once=3)
+    assert len(rig.producer.reports) == 2
+    rig.report(0, 13)
+    assert (rig.delivered, rig.log.next_offset) == ([0, 1, 2], 14)
+    rig.report(1, 16)
+    assert rig.delivered == [0, 1, 2, 3, 4, 5]
+
+
+async def test_a_record_of_another_among_those_sent_at_once_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch, lambda *_: True)
+    rig.append(3, at_once=3)
+    rig.report(0, 14)
+    assert rig.delivered == []
+    await rig.checked()
+    assert rig.looked == [(11, 14)]
+    assert (rig.delivered, rig.log.next_offset) == ([0, 1, 2], 15)
+
+
+async def test_an_offset_that_leaves_no_room_for_all_that_was_sent_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(monkeypatch, lambda *_: pytest.fail("nothing to look at"))
+    rig.append(3, at_once=3)
+    rig.report(0, 12)
+    assert rig.delivered == []
+    assert len(rig.failures) == 1
+
+
+async def test_what_is_not_sent_yet_is_not_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig(monkeypatch, lambda *_: True)
+    rig.append(1, at_once=2)
+    after = rig.log.offset_after_all()
+    rig.log.send()
+    assert not after.done()
+    rig.report(0, 11)
+    assert await after == 12
 
 
 async def test_behind_void_records_of_others_it_goes_on_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,24 +31,24 @@ class Broker:
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
         self.records: list[tuple[str, bytes]] = []
-        self._reports: list[Report] = []
+        self._reports: list[tuple[int, Report]] = []
 
     def produce(
-        self, topic: str, partition: int, *, key: bytes, value: bytes, headers: Any = None, report: Report
+        self, topic: str, partition: int, *, key: bytes, value: bytes, headers: Any = None, report: Report | None
     ) -> None:
         if topic == topics.EVENTS:
             self.events.append({**dict(headers), "event": decode_event(value)})
-            self._reports.append(report)
-        else:
+            if report is not None:  # the last of those sent at once
+                self._reports.append((EPOCH + len(self.events), report))
+        elif report is not None:
             self.records.append((topic, value))
             report(0, None)
 
     def deliver(self) -> None:
         """Report all events that were not reported yet."""
-        first = len(self.events) - len(self._reports)
         reports, self._reports = self._reports, []
-        for n, report in enumerate(reports, EPOCH + 1 + first):
-            report(n, None)
+        for offset, report in reports:
+            report(offset, None)
 
     def replies(self) -> list[Any]:
         return [decode_outcome(value) for topic, value in self.records if topic == topics.REPLIES]

@@ -71,6 +71,10 @@ async def test_a_producer_writes_nothing_behind_a_pause(clock: Clock, monkeypatc
         def produce(self, topic: str, value: bytes, **_: Any) -> None:
             written.append(value)
 
+        def produce_batch(self, topic: str, messages: list[dict[str, Any]], partition: int) -> int:
+            written.extend(message["value"] for message in messages)
+            return len(messages)
+
         def poll(self, timeout: float) -> int:
             return 0
 

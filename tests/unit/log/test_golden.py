@@ -203,7 +203,7 @@ def test_positions_claims_and_deletions_of_a_changelog_are_read(version: str, ta
             assert row is not None
             agree(version, spelled(rows.decode_position(row)), line["means"])
         message: Any = SimpleNamespace(value=lambda row=row: row, headers=lambda headers=headers: headers or None)
-        assert loader._epoch_of(message) >= claim or row is None
+        assert loader.epoch_of(message) >= claim or row is None
 
 
 # The present version lacks nothing

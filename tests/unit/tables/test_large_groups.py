@@ -125,10 +125,11 @@ def test_a_group_that_grows_counts_as_what_it_has_become() -> None:
     )
     event = Event(group="big", seq=1, id="e", kind=created.kind, by="u0", at=to_text(FIRST_MS), data=created)
     tables.apply(event, encode_event(event))
+    snapshot = tables.snapshot(1)
     assert tables.groups_in_memory == 2  # what is unwritten stays; the bound is held when there is something to load
     tables.group("another")
     assert tables.groups_in_memory == 2  # `small` is gone
-    groups.write(tables.snapshot(1).groups, 0)
+    groups.write(snapshot.groups, 0)
     tables.written()
     assert tables.groups_in_memory == 1
 
