@@ -17,6 +17,7 @@ from faust.transport.drivers.aiokafka import Producer as FaustProducer
 from faust.transport.drivers.aiokafka import Transport as FaustTransport
 from faust.types import TP
 from faust.worker import Worker as FaustWorker
+from mode.services import WaitResults
 
 from agents import membership
 from agents.recovery import TableManager
@@ -70,6 +71,23 @@ class Consumer(FaustConsumer):
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Fetch from partitions, except those that the app withholds: they stay paused whatever Faust resumes."""
         super().resume_partitions({tp for tp in tps if not self.app.withholds(tp)})
+
+    async def wait_first(self, *coros: Any, timeout: Any = None) -> Any:
+        """What Faust awaits for each record. It takes most at once: then its four tasks are one."""
+        first, *others = coros
+        if timeout is not None or not asyncio.iscoroutine(first) or self.should_stop:
+            return await super().wait_first(*coros, timeout=timeout)
+        taking = asyncio.ensure_future(first)
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            taking.cancel()
+            raise
+        if not taking.done():
+            return await super().wait_first(taking, *others, timeout=timeout)
+        for other in others:
+            other.close()
+        return WaitResults([first], [taking.result()], stopped=False)
 
     async def _wait_next_records(self, timeout: float) -> tuple[Any, Any]:
         if self.flow_active and not self.app.client_only:

@@ -17,7 +17,7 @@ A group's keys begin with its id and a NUL, which no id may contain, so a group 
 A value is the epoch (8 bytes, big endian, signed) followed by the payload, JSON unless said otherwise.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal
 
 import msgspec
@@ -131,15 +131,19 @@ def decode_position(row: bytes) -> Position:
     return _position.decode(payload_of(row))
 
 
-def part_rows(group: Group, parts: Iterable[Part], epoch: int) -> Iterator[tuple[bytes, bytes | None]]:
+def part_rows(group: Group, parts: Collection[Part], epoch: int) -> Iterator[tuple[bytes, bytes | None]]:
     """The rows of the named parts of `group`, None for a part that is gone; `head` last (model.md H10).
 
     Rules and ended memberships come first, as they arose: where a crash cuts a flush, a membership whose row is gone or
     newer has left its end behind, and the fold from the old head makes the same state.
     """
     prefix = group_prefix(group.id)
-    for part in sorted(parts, key=_order):
+    for part in _ordered(parts):
         match part:
+            case ("sent", user, client_msg_id):
+                s = group.sent.get((user, client_msg_id))
+                payload = None if s is None else _encode((s.seq, s.at_ms, s.digest))
+                yield prefix + b"s" + user.encode() + b"\x00" + client_msg_id.encode(), _maybe(epoch, payload)
             case ("head",):
                 pass
             case ("member", user):
@@ -155,10 +159,6 @@ def part_rows(group: Group, parts: Iterable[Part], epoch: int) -> Iterator[tuple
                 through = next((t for s, t in group.past.get(user, ()) if s == int(since)), None)
                 key = prefix + b"p" + user.encode() + b"\x00" + _seq(int(since))
                 yield key, _maybe(epoch, None if through is None else b"%d" % through)
-            case ("sent", user, client_msg_id):
-                s = group.sent.get((user, client_msg_id))
-                payload = None if s is None else _encode((s.seq, s.at_ms, s.digest))
-                yield prefix + b"s" + user.encode() + b"\x00" + client_msg_id.encode(), _maybe(epoch, payload)
             case _:
                 raise AssertionError(f"no row for {part}")
     head = Head(
@@ -175,8 +175,10 @@ def part_rows(group: Group, parts: Iterable[Part], epoch: int) -> Iterator[tuple
     yield head_key(group.id), value(epoch, _encode(head))
 
 
-def _order(part: Part) -> tuple[int, int]:
-    return (0, int(part[-1])) if part[0] in {"rule", "past"} else (1, 0)
+def _ordered(parts: Collection[Part]) -> list[Part]:
+    first = [part for part in parts if part[0] in {"rule", "past"}]
+    rest = [part for part in parts if part[0] not in {"rule", "past"}]
+    return [*sorted(first, key=lambda part: int(part[-1])), *rest]
 
 
 def count(group: Group) -> int:

@@ -1,7 +1,6 @@
 """Field rules: what a command may carry (protocol §2, §9). Used at every door and again by the owner."""
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -97,86 +96,102 @@ def bad_value(value: Any, depth: int = VALUE_DEPTH) -> bool:
 
 def check(command: Command) -> Rejection | None:
     """The first field of `command` that breaks a rule, as a refusal; None if all hold."""
-    return next(_refusals(command), None)
+    return _common(command) or _particular(command)
 
 
-def _refusals(c: Command) -> Iterator[Rejection]:  # noqa: C901 - a branch a command
+def _common(c: Command) -> Rejection | None:
     if why := bad_id(c.group):
-        yield invalid("group", why)
+        return invalid("group", why)
     if c.by is not None and (why := bad_id(c.by)):
-        yield invalid("by", why)
+        return invalid("by", why)
     if c.client_msg_id is not None and (why := bad_text(c.client_msg_id, 1, CLIENT_MSG_ID_BYTES)):
-        yield invalid("client_msg_id", why)
+        return invalid("client_msg_id", why)
+    return None
+
+
+def _particular(c: Command) -> Rejection | None:
     match c:
         case Send():  # first, for it is what most commands are
-            yield from _send(c)
+            return _send(c)
         case CreateGroup():
-            yield from _create(c)
+            return _create(c)
         case UpdateGroup():
-            yield from _naming(c.name, c.topic)
+            return _naming(c.name, c.topic)
         case AddMember() | RemoveMember() | Unban() | SetRole():
-            if why := bad_id(c.user):
-                yield invalid("user", why)
-            if isinstance(c, AddMember) and c.role == "owner":
-                yield invalid("role", "must not be owner: ownership is transferred")
-            if isinstance(c, RemoveMember) and c.user == c.by:
-                yield invalid("user", "must not be oneself: one leaves")
+            return _member(c)
         case Edit():
-            yield from _seq("seq", c.seq)
-            yield from _text(c.text)
+            return _seq("seq", c.seq) or _text(c.text)
         case Delete():
-            yield from _seq("seq", c.seq)
+            return _seq("seq", c.seq)
         case React() | Unreact():
-            yield from _seq("seq", c.seq)
-            if why := bad_text(c.emoji, 1, EMOJI_BYTES):
-                yield invalid("emoji", why)
+            return _seq("seq", c.seq) or _emoji(c.emoji)
         case PruneHistory():
-            yield from _seq("through", c.through)
+            return _seq("through", c.through)
+    return None
 
 
-def _naming(name: str | None, topic: str | None) -> Iterator[Rejection]:
+def _naming(name: str | None, topic: str | None) -> Rejection | None:
     if name is not None and (why := bad_text(name, 1, NAME_BYTES)):
-        yield invalid("name", why)
+        return invalid("name", why)
     if topic is not None and (why := bad_text(topic, 0, TOPIC_BYTES)):
-        yield invalid("topic", why)
+        return invalid("topic", why)
+    return None
 
 
-def _seq(field: str, seq: int) -> Iterator[Rejection]:
-    if not 0 <= seq < SEQ_LIMIT:
-        yield invalid(field, "must be a seq: an integer from 0 below 2^53")
+def _member(c: AddMember | RemoveMember | Unban | SetRole) -> Rejection | None:
+    if why := bad_id(c.user):
+        return invalid("user", why)
+    if isinstance(c, AddMember) and c.role == "owner":
+        return invalid("role", "must not be owner: ownership is transferred")
+    if isinstance(c, RemoveMember) and c.user == c.by:
+        return invalid("user", "must not be oneself: one leaves")
+    return None
 
 
-def _text(text: str) -> Iterator[Rejection]:
+def _seq(field: str, seq: int) -> Rejection | None:
+    return None if 0 <= seq < SEQ_LIMIT else invalid(field, "must be a seq: an integer from 0 below 2^53")
+
+
+def _text(text: str) -> Rejection | None:
     if size(text) > TEXT_BYTES:
-        yield Rejection("too_large", f"text: must be 1 to {TEXT_BYTES} bytes of UTF-8", field="text")
-    if why := bad_text(text, 1, TEXT_BYTES):
-        yield invalid("text", why)
+        return Rejection("too_large", f"text: must be 1 to {TEXT_BYTES} bytes of UTF-8", field="text")
+    why = bad_text(text, 1, TEXT_BYTES)
+    return invalid("text", why) if why else None
 
 
-def _create(c: CreateGroup) -> Iterator[Rejection]:
-    yield from _naming(c.name, c.topic)
+def _emoji(emoji: str) -> Rejection | None:
+    why = bad_text(emoji, 1, EMOJI_BYTES)
+    return invalid("emoji", why) if why else None
+
+
+def _create(c: CreateGroup) -> Rejection | None:
+    if refusal := _naming(c.name, c.topic):
+        return refusal
     for member in c.members:
         if why := bad_id(member.user):
-            yield invalid("members", why)
+            return invalid("members", why)
         if member.role == "owner" and member.user != c.by:
-            yield invalid("members", "must not name an owner: the creator is it")
+            return invalid("members", "must not name an owner: the creator is it")
+    return None
 
 
-def _send(c: Send) -> Iterator[Rejection]:
-    yield from _text(c.text)
-    if c.reply_to is not None:
-        yield from _seq("reply_to", c.reply_to)
+def _send(c: Send) -> Rejection | None:
+    if refusal := _text(c.text):
+        return refusal
+    if c.reply_to is not None and (refusal := _seq("reply_to", c.reply_to)):
+        return refusal
     if len(c.mentions) > MENTIONS:
-        yield invalid("mentions", f"must be at most {MENTIONS} users")
+        return invalid("mentions", f"must be at most {MENTIONS} users")
     for user in c.mentions:
         if why := bad_id(user):
-            yield invalid("mentions", why)
-    if c.attributes is not None:
-        if bad_value(c.attributes):
-            yield invalid("attributes", f"must not contain U+0000 or a lone surrogate, nor {VALUE_DEPTH} levels")
-        elif len(msgspec.json.encode(c.attributes)) > ATTRIBUTES_BYTES:
-            yield Rejection(
-                "too_large",
-                f"attributes: at most {ATTRIBUTES_BYTES} bytes as compact JSON",
-                field="attributes",
-            )
+            return invalid("mentions", why)
+    return None if c.attributes is None else _attributes(c.attributes)
+
+
+def _attributes(attributes: dict[str, Any]) -> Rejection | None:
+    if bad_value(attributes):
+        return invalid("attributes", f"must not contain U+0000 or a lone surrogate, nor {VALUE_DEPTH} levels")
+    if len(msgspec.json.encode(attributes)) > ATTRIBUTES_BYTES:
+        why = f"attributes: at most {ATTRIBUTES_BYTES} bytes as compact JSON"
+        return Rejection("too_large", why, field="attributes")
+    return None

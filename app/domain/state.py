@@ -8,6 +8,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Literal
 
+import msgspec
+
 from app.domain.commands import HistoryRule, JoinRule, Role
 
 RANK: dict[Role, int] = {"reader": 0, "member": 1, "admin": 2, "owner": 3}
@@ -26,8 +28,7 @@ class Member:
     place: int = 0
 
 
-@dataclass(slots=True, frozen=True)
-class Sent:
+class Sent(msgspec.Struct, frozen=True, gc=False):
     """An accepted `client_msg_id`: the event it became, and a digest of what was asked."""
 
     seq: int

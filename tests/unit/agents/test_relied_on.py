@@ -43,6 +43,8 @@ COURSES: dict[str, tuple[Any, str]] = {
     "_create_worker_consumer": (AIOKafkaConsumerThread._create_worker_consumer, "8a904f35d524"),
     "_wait_next_records": (FaustBaseConsumer._wait_next_records, "60471ba3e5b5"),
     "getmany": (FaustBaseConsumer.getmany, "f6b31e4d8a43"),
+    "_drain_messages": (FaustBaseConsumer._drain_messages, "35808b82ae2f"),
+    "wait_first": (Service.wait_first, "86b295bb253a"),
     "resume_partitions": (FaustBaseConsumer.resume_partitions, "c4d54ae6f931"),
     "pause_partitions": (FaustBaseConsumer.pause_partitions, "b42a5095e9fd"),
     # what is committed, and behind which barrier

@@ -68,6 +68,44 @@ async def test_a_poll_waits_a_tenth_of_a_second_whatever_faust_asks(app: App, mo
     assert asked == [transport.POLL_S]
 
 
+async def test_a_record_that_is_taken_at_once_costs_one_task(app: App) -> None:
+    took, suspended = [], asyncio.Event()
+
+    async def take(record: int) -> int:
+        took.append((record, len(asyncio.all_tasks())))
+        return record
+
+    before = len(asyncio.all_tasks())
+    said = await app.consumer.wait_first(take(7), suspended.wait())
+    assert (took, said.results, said.stopped) == ([(7, before + 1)], [7], False)
+
+
+async def test_a_record_that_waits_to_be_taken_is_given_up_when_the_flow_is_suspended(app: App) -> None:
+    suspended, given_up = asyncio.Event(), []
+
+    async def take() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            given_up.append(True)
+            raise
+
+    waiting = asyncio.create_task(app.consumer.wait_first(take(), suspended.wait()))
+    await asyncio.sleep(0)
+    suspended.set()
+    await waiting
+    await asyncio.sleep(0)
+    assert given_up == [True]
+
+
+async def test_what_taking_a_record_raises_is_raised(app: App) -> None:
+    async def take() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await app.consumer.wait_first(take(), asyncio.Event().wait())
+
+
 async def test_without_partitions_the_fetcher_looks_again_soon(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
     slept: list[float] = []
 
