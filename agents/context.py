@@ -1,11 +1,14 @@
 """What all partitions of a worker share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
 from app.config import Settings
 from app.kafka.producer import Producer
 from app.kafka.topics import Layout
+
+HISTORIES = 2  # loaded at a time, each in a thread of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +16,8 @@ class Context:
     """The settings, the topics as they are, the two producers, and the way out.
 
     `events` writes events, replies, owners and dead letters; `changelog` the tables' rows. `leave` ends the process:
-    whatever went wrong, opening again reads the truth from the log. `url` is where gateways ask this worker.
+    whatever went wrong, opening again reads the truth from the log. `stop` ends one partition whose data only an
+    operator can put right. `histories` has the threads that load histories. `url` is where gateways ask this worker.
     """
 
     settings: Settings
@@ -22,6 +26,8 @@ class Context:
     changelog: Producer
     url: str
     leave: Callable[[Exception], None]
+    stop: Callable[[int, Exception], None]
+    histories: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(HISTORIES, "history"))
 
     @property
     def bootstrap(self) -> str:

@@ -1,10 +1,12 @@
 """The history of a partition, loaded while its groups are served already (design §4, Writing behind)."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import islice
+from typing import Any, TypeVar
 
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message
 
 from agents.context import Context
 from app.domain.events import decode_event
@@ -16,6 +18,8 @@ from tables.partition_tables import PartitionTables
 from tables.stoppable import Stop, StoppableStore, StoppedError
 from tables.store import position
 from tables.write_behind import WriteBehind
+
+T = TypeVar("T")
 
 FOLD_RECORDS = 5_000  # folded between two flushes, so that a long catch-up stays in bounded memory
 RELEASE_EVENTS = 500  # of those that wait, before the loop gets its turn
@@ -55,10 +59,15 @@ class HistoryLoading:
             tables.loader.BeyondEndError, tables.write_behind.FencedError, app.kafka.consumer.ReadError,
             app.kafka.producer.DeliveryError, TimeoutError: as `Opening.run`.
         """
-        await asyncio.to_thread(self._load)
-        if stale := self._tables.stale_groups():
-            await asyncio.to_thread(self._rebuild, stale)
-        await self._fold_missing()
+        try:
+            await self._off_loop(self._load)
+            if stale := self._tables.stale_groups():
+                await self._off_loop(self._rebuild, stale)
+            await self._fold_missing()
+        except Exception:
+            if self._stop.is_set():
+                raise StoppedError from None  # whatever it met then
+            raise
         whole = False
         while not whole:
             whole = self._tables.release(RELEASE_EVENTS)
@@ -66,13 +75,13 @@ class HistoryLoading:
         self._write_behind.healed.add("history")
 
     def stop(self) -> None:
-        """Write no more: the store is another's when this returns."""
+        """Load no more: no batch is written when this returns, and `run` ends within a fraction of a second."""
         self._stop.now()
 
     def _load(self) -> None:
         changelog = self._write_behind.changelog("history")
         store = StoppableStore(self._tables.stores["history"], self._stop)
-        loaded = loader.load(self._context.bootstrap, changelog.topic, self._partition, store)
+        loaded = loader.load(self._context.bootstrap, changelog.topic, self._partition, store, self._stop.is_set)
         changelog.loaded(loaded.offset)
 
     def _rebuild(self, groups: set[str]) -> None:
@@ -80,7 +89,7 @@ class HistoryLoading:
             self._tables.forget_history(group)
         with consumer.reader(self._context.bootstrap) as reader:
             low, _ = consumer.offsets(reader, topics.EVENTS, self._partition)
-            records = consumer.read(reader, topics.EVENTS, self._partition, low, self._epoch)
+            records = self._read(reader, low, self._epoch)
             fence = Fence()
             while self._fold(records, fence, groups):
                 pass
@@ -89,10 +98,18 @@ class HistoryLoading:
         reached = position(self._tables.stores["history"])
         begin, fence = (0, Fence()) if reached is None else (reached.event_offset, Fence(reached.epoch))
         async with consumer.reader_off_loop(self._context.bootstrap) as reader:
-            records = consumer.read(reader, topics.EVENTS, self._partition, begin, self._start)
-            while await asyncio.to_thread(self._fold, records, fence):
+            records = self._read(reader, begin, self._start)
+            while await self._off_loop(self._fold, records, fence):
                 if self._tables.unwritten_history() >= FOLD_RECORDS:
                     await self._flush(fence)
+
+    def _read(self, reader: Consumer, start: int, end: int) -> Iterator[Message]:
+        return consumer.read(reader, topics.EVENTS, self._partition, start, end, stopped=self._stop.is_set)
+
+    async def _off_loop(self, work: Callable[..., T], *arguments: Any) -> T:
+        # Not in the pool of the openings: histories are long, and groups are waited for.
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._context.histories, partial(work, *arguments))
 
     async def _flush(self, fence: Fence) -> None:
         # Which commands are decided, the groups' position says.

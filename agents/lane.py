@@ -1,4 +1,4 @@
-"""The records of one partition, waiting for their turn: one partition that waits holds up no other."""
+"""The records of one partition, waiting for their turn: one partition that waits holds up no other until it is full."""
 
 import asyncio
 import contextlib
@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable
 from agents.commands import CommandRecord
 from agents.flusher import ClosedError
 
-LANE_RECORDS = 1_000  # of up to 256 KiB, before who reads the topic waits
+# What waits before who reads the topic, and with it all partitions, waits, too.
+LANE_RECORDS = 1_000
+LANE_BYTES = 4 * 1024 * 1024
 
 Done = Callable[[], None]
 
@@ -25,6 +27,7 @@ class Lane:
         self._handle = handle
         self._failed = failed
         self._records: deque[tuple[CommandRecord, Done]] = deque()
+        self._bytes = 0
         self._some = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -37,12 +40,13 @@ class Lane:
         Raises:
             ClosedError: the lane is closed; the record will be read again by the partition's next owner.
         """
-        while not self._closed and len(self._records) >= LANE_RECORDS:
+        while not self._closed and (len(self._records) >= LANE_RECORDS or self._bytes >= LANE_BYTES):
             self._room.clear()
             await self._room.wait()
         if self._closed:
             raise ClosedError("the lane is closed")
         self._records.append((record, done))
+        self._bytes += len(record.value or b"")
         self._some.set()
 
     async def close(self) -> None:
@@ -64,6 +68,7 @@ class Lane:
             self._some.clear()
             while self._records:
                 record, done = self._records.popleft()
+                self._bytes -= len(record.value or b"")
                 self._room.set()
                 try:
                     await self._handle(record, done)

@@ -9,20 +9,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from confluent_kafka import Message
+import msgspec
+from confluent_kafka import Consumer, Message
 
 from agents.context import Context
 from agents.history_loading import FOLD_RECORDS, HistoryLoading
 from app.domain import instants
-from app.domain.events import decode_event
+from app.domain.events import UnknownKindError, decode_event
 from app.domain.evolve import SeqGapError
 from app.kafka import consumer, topics
 from app.log.fence import Fence, valid_event
-from app.log.records import NOWHERE, Claim, CommandPlace, claim_headers, encode_claim
+from app.log.records import NOWHERE, Claim, CommandPlace, RecordError, claim_headers, encode_claim
 from tables import loader, rows
 from tables.partition_tables import PartitionTables
+from tables.stoppable import Stop
 from tables.store import position
 from tables.write_behind import TableChangelog, WriteBehind
+
+# What lies in a partition's own log or rows: a new start meets it again, and the other partitions have no part in it.
+DATA_FAULTS = (loader.BeyondEndError, UnknownKindError, RecordError, SeqGapError, msgspec.MsgspecError)
 
 PLACES = 100_000  # more than Faust reads again: what it decided since its last commit
 
@@ -44,8 +49,9 @@ class Opened:
 class Opening:
     """One opening of one partition."""
 
-    def __init__(self, context: Context, partition: int, tables: PartitionTables, wall_ms: int) -> None:
+    def __init__(self, context: Context, partition: int, tables: PartitionTables, wall_ms: int, stop: Stop) -> None:
         self._context = context
+        self._stop = stop
         self._partition = partition
         self._tables = tables
         self._wall_ms = wall_ms
@@ -59,6 +65,7 @@ class Opening:
         """Claim, load, fold. What is raised ends the opening; nothing was served yet.
 
         Raises:
+            tables.stoppable.StoppedError: it was stopped, by a revocation.
             app.kafka.producer.DeliveryError, app.kafka.consumer.ReadError, TimeoutError: the broker.
             tables.write_behind.FencedError: a newer owner has claimed the changelog.
             loader.BeyondEndError: a position lies beyond its log's end.
@@ -101,7 +108,9 @@ class Opening:
     async def _load(self, name: str, changelog: TableChangelog) -> None:
         """Load what stands before the claim: rows of the owner before, late ones too."""
         store = self._tables.stores[name]
-        loaded = await asyncio.to_thread(loader.load, self._context.bootstrap, changelog.topic, self._partition, store)
+        loaded = await asyncio.to_thread(
+            loader.load, self._context.bootstrap, changelog.topic, self._partition, store, self._stop.is_set
+        )
         changelog.loaded(loaded.offset)
 
     def _check(self, name: str, changelog: TableChangelog) -> None:
@@ -132,13 +141,16 @@ class Opening:
     async def _fold_on(self, start: int, epoch: int, write_behind: WriteBehind) -> None:
         """Fold from the groups' position to the claim."""
         async with consumer.reader_off_loop(self._context.bootstrap) as reader:
-            records = consumer.read(reader, topics.EVENTS, self._partition, start, epoch)
+            records = self._read(reader, start, epoch)
             while await asyncio.to_thread(self._fold, records):
                 # A position behind a group that is not whole must not be written: the mark is on this disk only.
                 await self._rebuild(epoch)
                 if self._tables.unwritten() >= FOLD_RECORDS:
                     async with asyncio.timeout(self._context.settings.delivery_deadline_s):
                         await write_behind.flush(self._tables.snapshot(epoch), self.position(self._folded))
+
+    def _read(self, reader: Consumer, start: int, end: int) -> Iterator[Message]:
+        return consumer.read(reader, topics.EVENTS, self._partition, start, end, stopped=self._stop.is_set)
 
     def position(self, event_offset: int) -> rows.Position:
         """The position after folding up to `event_offset`."""
@@ -186,7 +198,7 @@ class Opening:
         fence = Fence()
         with consumer.reader(self._context.bootstrap) as reader:
             low, _ = consumer.offsets(reader, topics.EVENTS, self._partition)
-            for message in consumer.read(reader, topics.EVENTS, self._partition, low, epoch):
+            for message in self._read(reader, low, epoch):
                 record = valid_event(message, fence)
                 if record is not None and record.group in groups:
                     self._tables.apply(decode_event(record.value), record.value, record.request)

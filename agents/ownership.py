@@ -4,24 +4,17 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 
-import msgspec
-
 from agents.context import Context
+from agents.opening import DATA_FAULTS
 from agents.partition import Partition, open_partition
-from app.domain.events import UnknownKindError
-from app.domain.evolve import SeqGapError
-from app.log.records import RecordError
 from app.telemetry import logger
-from tables.loader import BeyondEndError
+from tables.stoppable import Stop
 from tables.store import Store
 
 log = logger("ownership")
 
 OPENINGS = 4  # at once: each reads from the broker in threads of its own
 DELIVERY_CHECK_S = 1.0
-
-# What lies in a partition's own log or rows: a new start meets it again, and the other partitions have no part in it.
-DATA_FAULTS = (BeyondEndError, UnknownKindError, RecordError, SeqGapError, msgspec.MsgspecError)
 
 
 class StalledError(Exception):
@@ -41,6 +34,8 @@ class Ownership:
         self._partitions: dict[int, Partition] = {}
         self._closings = 0
         self.stopped: dict[int, str] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+        self._opening: set[Stop] = set()
 
     def get(self, number: int) -> Partition | None:
         """The partition if this worker owns it and has opened it."""
@@ -77,25 +72,42 @@ class Ownership:
     async def _open_one(self, number: int, wanted: Callable[[], bool]) -> None:
         groups, history = self._stores(number)
         wall_ms = time.time_ns() // 1_000_000
+        stop = Stop()
+        self._opening.add(stop)
         try:
-            opened = await open_partition(self._context, number, groups, history, wall_ms=wall_ms, still_ours=wanted)
+            opened = await open_partition(
+                self._context, number, groups, history, wall_ms=wall_ms, still_ours=wanted, stop=stop
+            )
         except DATA_FAULTS as fault:
             if wanted():
-                self.stopped[number] = f"{type(fault).__name__}: {fault}"
-                log.error("partition stopped; the others go on", partition=number, why=self.stopped[number])
+                self.stop(number, fault)
         else:
             self._partitions[number] = opened
+        finally:
+            self._opening.discard(stop)
+
+    def stop(self, number: int, why: Exception) -> None:
+        """Serve one partition no more, because of its data."""
+        self.stopped[number] = f"{type(why).__name__}: {why}"
+        log.error("partition stopped; the others go on", partition=number, why=self.stopped[number])
+        partition = self._partitions.pop(number, None)
+        if partition is not None:
+            ending = asyncio.create_task(partition.close())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
 
     async def settled(self) -> None:
         """Wait until all that is decided is on disk: the barrier that Faust awaits before a commit or a revocation."""
         await asyncio.gather(*(p.in_flight.settled() for p in self._partitions.values() if p.serving))
 
     async def close(self) -> None:
-        """Close and drop every partition with its caches; what is opening now will not be installed."""
+        """Close and drop every partition with its caches; what is opening now writes no more and is not installed."""
         self._closings += 1
+        for stop in self._opening:
+            stop.now()
         self.stopped.clear()
         partitions, self._partitions = self._partitions, {}
-        await asyncio.gather(*(p.close() for p in partitions.values()))
+        await asyncio.gather(*self._ending, *(p.close() for p in partitions.values()))
 
     async def watch_deliveries(self) -> None:
         """Leave when a record is not delivered within the deadline: a producer that cannot deliver never skips."""

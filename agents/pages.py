@@ -16,7 +16,7 @@ from app.domain.spans import Span, parts, readable_spans
 from app.domain.state import Group
 from app.reads import PAGE_BYTES, PAGE_EVENTS, Answer, ReadMessages
 from tables.history import History, NotLoadedError
-from tables.history_rows import Edited, decode_edited, decode_posted, is_message
+from tables.history_rows import Edited, decode_edited, decode_posted, is_edit, is_message, redact
 
 BATCH_MESSAGES = 50  # read and encoded before the loop gets its turn
 BLOCKS_LOOKED_AT = 64  # without a message in them, before the loop gets its turn
@@ -88,13 +88,20 @@ def events_page(history: History, view: View, start: int, through: int) -> Answe
         for seq, value in history.events(view.group, first, min(last, first + PAGE_EVENTS - len(frames) - 1)):
             if seq != at:
                 break
-            frames.append(msgspec.Raw(value))
+            frames.append(msgspec.Raw(_served(value, view)))
             at, room = seq + 1, room - len(value)
             if room <= 0:
                 break
         if at <= last and room > 0 and len(frames) < PAGE_EVENTS:
             raise NotLoadedError(f"{view.group}/{at}")
     return Answer(frames=frames, through=at - 1)
+
+
+def _served(value: bytes, view: View) -> bytes:
+    """An event as it is served: the edit of a message that was pruned has no text, even before the sweep gets there."""
+    if is_edit(value) and (target := decode_edited(value).data.target) is not None and target < view.oldest:
+        return redact(value)
+    return value
 
 
 async def messages_page(history: History, view: View, read: ReadMessages) -> Answer:

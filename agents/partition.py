@@ -13,7 +13,7 @@ from agents.flusher import ClosedError, Flusher, LastFlush
 from agents.history_loading import HistoryLoading
 from agents.in_flight import InFlight, InOrder
 from agents.lane import Lane
-from agents.opening import Opened, Opening
+from agents.opening import DATA_FAULTS, Opened, Opening
 from app.domain.commands import AnyCommand, decode_command, message_of, reaction_of, split_array
 from app.domain.decide import Outcome, decide
 from app.domain.events import Event, encode_event
@@ -23,12 +23,13 @@ from app.kafka.partition import partition_for
 from app.log.records import CommandPlace, event_headers
 from app.telemetry import logger
 from tables.partition_tables import PartitionTables
-from tables.stoppable import StoppedError
+from tables.stoppable import Stop, StoppableStore, StoppedError
 from tables.store import Store, StoreError
 
 log = logger("partition")
 
-IN_FLIGHT = 4_000  # commands under way before the agent waits; 16 partitions stay under the producer's queue
+# Commands under way before the next ones wait: those of all partitions stay under the producer's queue of 100,000.
+IN_FLIGHT = 64_000
 OWNER_RECORDS = 10_000  # an owner record this often: how far back a gateway must begin to read
 CLOSE_S = 5.0
 HELD_EVENTS = 20_000  # events that wait for the history before commands do
@@ -50,12 +51,12 @@ class Partition:
         self.log = EventLog(context.events, context.bootstrap, number, opened.epoch, self.fail)
         self.serving = True
         self._context = context
+        self._in_flight_most = max(1, IN_FLIGHT // context.layout.partitions)
         self._acknowledgements = InOrder()
         self._decided = opened.decided
         self._skip_through = opened.decided
         self._with_event = opened.with_event
         self._answers = Answers(context, number, self.log, self.fail)
-        self._owner_offset = self._answers.claim_ownership()
         self._flusher = Flusher(
             context.settings,
             context.layout.commands_topic_id,
@@ -72,6 +73,7 @@ class Partition:
         self._whole = asyncio.Event()
         self._loading = opened.loading
         self._loaded = asyncio.create_task(self._load_history(opened.loading))
+        self._owner_offset = self._answers.claim_ownership()
         log.info("partition open", partition=number, epoch=opened.epoch, decided=opened.decided.offset)
 
     @property
@@ -128,7 +130,7 @@ class Partition:
         Raises:
             ClosedError: the partition is not open; the record will be read again by its next owner.
         """
-        while self.serving and len(self.in_flight) >= IN_FLIGHT:
+        while self.serving and len(self.in_flight) >= self._in_flight_most:
             await self.in_flight.settled()
         if not self.serving:
             raise ClosedError(f"partition {self.number} is not open")
@@ -205,6 +207,10 @@ class Partition:
                 await loading.run()
             except StoppedError:
                 return
+            except DATA_FAULTS as fault:
+                if self.serving:
+                    self._context.stop(self.number, fault)
+                return
             except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
                 self.fail(why)
                 return
@@ -278,16 +284,23 @@ class Partition:
 
 
 async def open_partition(
-    context: Context, number: int, groups: Store, history: Store, *, wall_ms: int, still_ours: Callable[[], bool]
+    context: Context,
+    number: int,
+    groups: Store,
+    history: Store,
+    *,
+    wall_ms: int,
+    still_ours: Callable[[], bool],
+    stop: Stop,
 ) -> Partition:
-    """Claim, load, fold, then serve. `still_ours` is asked before the state is installed.
+    """Claim, load, fold, then serve. `still_ours` is asked before the state is installed; `stop` ends all writing.
 
     Raises:
         ClosedError: another rebalance took the partition while it opened.
         Exception: as `Opening.run`.
     """
-    tables = PartitionTables(groups, history)
-    opened = await Opening(context, number, tables, wall_ms).run()
+    tables = PartitionTables(StoppableStore(groups, stop), StoppableStore(history, stop))
+    opened = await Opening(context, number, tables, wall_ms, stop).run()
     if not still_ours():
         raise ClosedError(f"partition {number} was taken away while it opened")
     return Partition(context, number, tables, opened)

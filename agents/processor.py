@@ -63,6 +63,7 @@ def main(settings: Settings, install_pages: Callable[[Any, Inspector], None]) ->
     port = settings.views_port or _free_port(settings.views_host)
     processor = _Processor(settings, layout, port)
     install_pages(processor.app.web.web_app, processor.inspector())
+    _spare_the_collector()
     worker = Worker(processor.app, loglevel="WARNING", redirect_stdouts=False)
     worker.execute_from_commandline()
 
@@ -193,7 +194,7 @@ class _Processor:
         watchdog = self._watchdog = Watchdog(self._settings.session_timeout_s / 2, self._leave)
         events, changelog = (WatchedProducer(self._settings.bootstrap, watchdog) for _ in range(2))
         self._producers = [events, changelog]
-        context = Context(self._settings, self._layout, events, changelog, self._url, self._leave)
+        context = Context(self._settings, self._layout, events, changelog, self._url, self._leave, self._stop_one)
         self._ownership = Ownership(context, self._stores)
         self._watches = [asyncio.create_task(w) for w in (watchdog.run(), self._ownership.watch_deliveries())]
 
@@ -228,6 +229,11 @@ class _Processor:
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
+
+    def _stop_one(self, number: int, why: Exception) -> None:
+        if self._ownership is not None:
+            self._ownership.stop(number, why)
+            self.app.consumer.pause_partitions({TP(topics.COMMANDS, number)})
 
     def _leave(self, why: Exception) -> None:
         # At once and without Faust's way out, which would flush and commit: a fenced owner writes nothing more.

@@ -1,6 +1,7 @@
 """Answers to gateways' reads: what a member may know of a group, from delivered events only (design I9)."""
 
 import asyncio
+import re
 from bisect import bisect_right
 from itertools import islice
 
@@ -29,6 +30,8 @@ from app.reads import (
 )
 from tables.history import NotLoadedError
 from tables.partition_tables import PartitionTables
+
+_CURSOR = re.compile(r"([0-9]{1,16})\.([0-9]{1,16})")
 
 
 async def answer(partition: Partition, log_id: str, read: AnyRead, timeout_s: float) -> Answer:
@@ -129,9 +132,10 @@ def _member(user: str, member: Member, *, old: bool = False) -> MemberView:
 
 def _members(group: Group, read: ReadMembers) -> Answer:
     """A page of members in the order of joining; the cursor is the place of the last one, so it outlives its member."""
-    try:
-        after = tuple(int(part) for part in read.cursor.split(".")) if read.cursor is not None else (0, -1)
-    except ValueError:
+    after = (0, -1)
+    if read.cursor is not None and (given := _CURSOR.fullmatch(read.cursor)) is not None:
+        after = int(given[1]), int(given[2])
+    elif read.cursor is not None:
         return Answer(refusal=invalid("cursor", "must be one that an answer gave"))
     members = list(group.members.items())
     start = bisect_right(members, after, key=lambda item: (item[1].joined, item[1].place))

@@ -1,1 +1,1 @@
-"""Runs against a running service: a demonstration that checks itself, and its data."""
+"""Figures, each of a program of its own (docs/development.md), and a demonstration that checks itself."""

@@ -112,7 +112,15 @@ class Bench:
         """Open a partition over empty tables."""
         producer = MemoryProducer()
         settings = Settings()
-        context = Context(settings, Layout(1, "log", "commands"), producer, producer, "http://here", _leave)
+        context = Context(
+            settings,
+            Layout(1, "log", "commands"),
+            producer,
+            producer,
+            "http://here",
+            _leave,
+            lambda _, why: _leave(why),
+        )
         tables = PartitionTables(groups, history)
         changelogs = {
             name: TableChangelog(producer, "", topic, 0, tables.stores[name])

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
+import msgspec
+
 from app.domain.events import (
     Event,
     HistoryPruned,
@@ -29,7 +31,9 @@ from tables.unwritten import Unwritten
 # Of a deleted message's reactions so many rows go at once: more of them stay, without content and never read.
 DELETED_AT_ONCE = 10_000
 REACTORS = 1_000  # users of one emoji that are told (protocol §9)
-REACTIONS_BYTES = 384 * 1024  # users and emojis of one message that are told: a frame holds 1 MiB
+REACTIONS_BYTES = 384 * 1024  # users and emojis of one message that are told, as JSON: a frame holds 1 MiB
+JUMP_BYTES = 512  # an emoji of which no user is told any more takes at most that
+JUMPS_BYTES = 256 * JUMP_BYTES
 GAP_SEQS = 32  # between two events that are wanted: passing over so many rows costs less than seeking again
 
 
@@ -185,19 +189,18 @@ class History:
         while start is not None:
             scanned, start = self._details.scan(bucket, b"r", start), None
             for key, payload in scanned:
-                emoji, reaction = key[len(bucket) + 1 : -9].decode(), keys.last_seq(key)
-                if room <= 0:
-                    found.more.append(emoji)
+                emoji, user, reaction = key[len(bucket) + 1 : -9].decode(), payload.decode(), keys.last_seq(key)
+                if room <= 0 or len(found.users.get(emoji, ())) == REACTORS:
+                    if seen(reaction):
+                        found.more.append(emoji)
+                    room -= JUMP_BYTES
+                    if room > -JUMPS_BYTES:
+                        start = key[:-8] + b"\xff"  # on with the next emoji
                     break
-                room -= len(key) - len(bucket) + len(payload)
-                if not seen(reaction):
-                    continue
-                if len(found.users.get(emoji, ())) == REACTORS:
-                    found.more.append(emoji)
-                    start = key[:-8] + b"\xff"  # on with the next emoji
-                    break
-                first.setdefault(emoji, reaction)
-                found.users.setdefault(emoji, []).append(payload.decode())
+                room -= _encoded_bytes(user) + (0 if emoji in found.users else _encoded_bytes(emoji))
+                if seen(reaction):
+                    first.setdefault(emoji, reaction)
+                    found.users.setdefault(emoji, []).append(user)
         found.users = dict(sorted(found.users.items(), key=lambda item: first[item[0]]))
         return found
 
@@ -210,6 +213,9 @@ class History:
     def take(self, epoch: int) -> list[Change]:
         """A snapshot of what changed, as rows of the owner `epoch`."""
         for key in self._sweeps.next_rows():
+            edit = keys.edit_of(key)  # of a pruned message, so its text goes, too
+            if edit is not None and (value := self.event(*edit)) is not None:
+                self._events.put(rows.event_key(*edit), keys.redact(value))
             self._events.put(key, None)
         return [*self._events.take(epoch), *self._details.take(epoch)]
 
@@ -229,6 +235,11 @@ class History:
         details = keys.details_prefix(group)
         for key, _ in self._store.scan(details):
             self._details.put(key, None, key[: len(details) + 8])
+
+
+def _encoded_bytes(text: str) -> int:
+    """What a text takes in JSON, with a comma: a control character six times its byte."""
+    return len(msgspec.json.encode(text)) + 2
 
 
 def _runs(seqs: Iterable[int]) -> Iterator[list[int]]:

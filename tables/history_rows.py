@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tables.rows import group_prefix
+from tables.rows import group_of, group_prefix
 
 SWEEP_PREFIX = b"\x00sweep"
 BLOCK_SEQS = 1024
@@ -24,6 +24,7 @@ NO_CONTENT = b'{"text":null,"deleted":true}'
 
 _BITMAP_BYTES = BLOCK_SEQS // 8
 _POSTED = b'"kind":"message.posted"'
+_EDITED = b'"kind":"message.edited"'
 _OF_MESSAGES = (b'"kind":"message.', b'"kind":"reaction.')
 
 
@@ -59,9 +60,10 @@ class Posted(msgspec.Struct, frozen=True):
 
 
 class EditedData(msgspec.Struct, frozen=True):
-    """The text that an edit gave, None where it was redacted."""
+    """The text that an edit gave to the message `target`; without either where it was redacted."""
 
     text: str | None = None
+    target: int | None = None
 
 
 class Edited(msgspec.Struct, frozen=True):
@@ -104,6 +106,15 @@ def detail_prefix(group: str, seq: int) -> bytes:
 def edit_key(group: str, seq: int, edit: int) -> bytes:
     """The key of an edit of the message `seq` by the event `edit`."""
     return detail_prefix(group, seq) + b"e" + seq_bytes(edit)
+
+
+def edit_of(key: bytes) -> tuple[str, int] | None:
+    """The group and the event of an edit's row; None for any other key."""
+    group = group_of(key)
+    if group is None:
+        return None
+    rest = key[len(group_prefix(group)) :]
+    return (group, last_seq(key)) if len(rest) == 18 and rest[:1] == b"d" and rest[9:10] == b"e" else None
 
 
 def reaction_key(group: str, seq: int, emoji: str, reaction: int) -> bytes:
@@ -154,6 +165,11 @@ def decode_marks(payload: bytes) -> Marks:
 def is_message(value: bytes) -> bool:
     """Whether an event's bytes are those of a message: seen without decoding, as a quote in a text is escaped."""
     return _POSTED in value
+
+
+def is_edit(value: bytes) -> bool:
+    """As `is_message`, of an edit."""
+    return _EDITED in value
 
 
 def changes_state(value: bytes) -> bool:

@@ -158,11 +158,16 @@ class PartitionTables:
 
     def snapshot(self, epoch: int) -> Snapshot:
         """Take what has changed, as rows of the owner `epoch`. One snapshot at a time: the next one after `written`."""
-        snapshot = Snapshot(groups=list(self._replaced.items()), tables=("groups",))
+        snapshot = Snapshot(tables=("groups",))
         for group_id in self._changed:
             state = self.group(group_id)
             snapshot.groups.extend(rows.part_rows(state, state.take_touched(), epoch))
             self._loaded.weigh(state)
+        if self._replaced:
+            # A key is written once: a deletion before its row would, if a crash came between, take the void row away
+            # that tells the next owner to build the group anew.
+            put = {key for key, _ in snapshot.groups}
+            snapshot.groups[:0] = [change for change in self._replaced.items() if change[0] not in put]
         if self._held is None:
             snapshot.history, snapshot.tables = self._history.take(epoch), BOTH
             snapshot.unmarked, self._unmarked = self._unmarked, []

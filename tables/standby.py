@@ -72,6 +72,7 @@ class Standby:
                 self._topic,
                 partition,
                 StoppableStore(self._open_store(partition), self._stop),
+                self._stop.is_set,
             )
         except StoppedError:
             return

@@ -12,7 +12,7 @@ from tables import rows
 
 Change = tuple[bytes, bytes | None]  # the key, and the row or None where it is deleted
 
-# Faust's own key for the changelog offset that the rows reach; its recovery starts behind it.
+# Faust's own key for the changelog offset that the rows reach, so that it knows a store of ours for one of its own.
 OFFSET_KEY = b"__faust\0offset__"
 
 

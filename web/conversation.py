@@ -85,6 +85,7 @@ class Conversation:
             case SubscribeMany():
                 self._subscribe_many(request, ask)
             case Unsubscribe():
+                self._in_flight += 1
                 self._lanes.enter(ask.group, lambda done: self._unsubscribe(request, ask, done), exclusive=True)
             case History() | State() | Members():
                 self._read(request, ask.group, lambda deadline: self._question(request, ask, deadline))
@@ -236,7 +237,7 @@ class Conversation:
     def _unsubscribe(self, request: Request, ask: Unsubscribe, done: Done) -> None:
         self._subscriptions.end(ask.group)
         self._reply(request)
-        done()
+        self._settled(done)
 
     # Replies
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from app.domain import rules
-from app.domain.commands import COMMANDS, Command, UpdateGroup
+from app.domain.commands import COMMANDS, Command
 from app.domain.outcomes import Rejection
 from app.reads import PAGE_MEMBERS
 from web.frames import RequestId
@@ -143,7 +143,7 @@ def to_command(request: Request, *, command_id: str, user: str, origin: str) -> 
     if isinstance(command, Rejection):
         return command
     assert isinstance(command, Command)
-    return rules.check(command) or _nothing_asked(command) or command
+    return rules.check(command) or command
 
 
 def to_ask(request: Request) -> Ask | Rejection:
@@ -155,14 +155,6 @@ def to_ask(request: Request) -> Ask | Rejection:
     if isinstance(ask, Rejection):
         return ask
     return _check(ask) or ask
-
-
-def _nothing_asked(command: Command) -> Rejection | None:
-    """Why a change of settings is none: it names no setting."""
-    match command:
-        case UpdateGroup(name=None, topic=None, join=None, history=None):
-            return rules.invalid("name", "one of name, topic, join and history is required")
-    return None
 
 
 def _batch(fields: dict[str, Any]) -> SubscribeMany | Rejection:

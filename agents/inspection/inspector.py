@@ -13,6 +13,7 @@ from agents.partition import Partition
 from app.domain.outcomes import Rejection
 from app.inspection import ClusterView, Elsewhere, GroupQuery, GroupView, SearchQuery, SearchView
 from app.kafka.consumer import ReadError
+from tables.history import NotLoadedError
 
 ANSWER_S = 15.0
 AT_ONCE = 4  # an operator's curiosity must not take the worker's time from its commands
@@ -52,6 +53,8 @@ class WorkerInspector:
                 return await answer
         except TimeoutError:
             return Rejection("timeout", f"there was no answer in {ANSWER_S:.0f} s", temporary=True)
+        except NotLoadedError:
+            return Rejection("unavailable", "the history is being loaded", temporary=True)
         except ReadError as failed:
             return Rejection("unavailable", f"the broker does not say: {failed}", temporary=True)
 

@@ -62,8 +62,9 @@ def decide(group: Group, command: AnyCommand, *, now_ms: int, event_id: str, tar
     beginning = isinstance(command, CreateGroup)
     if group.life == "none" and not beginning:
         return Rejection("no_such_group", "there is no such group")
-    if not (beginning and group.life == "deleted") and (repeated := _repeated(group, command, now_ms)):
-        return repeated
+    repeated = _repeated(group, command, now_ms)
+    if repeated is not None and not (beginning and group.life == "deleted" and isinstance(repeated, Duplicate)):
+        return repeated  # a `create_group` repeated after its group was deleted begins a life
     if group.life == "deleted" and not beginning:
         return Rejection("no_such_group", "there is no such group")
     caller = _caller(group, command)

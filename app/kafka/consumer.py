@@ -1,7 +1,7 @@
 """Plain assigned consumers: no group, positions held by the reader itself."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from time import monotonic
 from typing import Any
@@ -69,15 +69,27 @@ def offsets(consumer: Consumer, topic: str, partition: int, timeout_s: float = 1
     return low, high
 
 
+def never() -> bool:
+    """Who reads goes on."""
+    return False
+
+
 def read(
-    consumer: Consumer, topic: str, partition: int, start: int, end: int, stall_s: float = 30
+    consumer: Consumer,
+    topic: str,
+    partition: int,
+    start: int,
+    end: int,
+    stall_s: float = 30,
+    stopped: Callable[[], bool] = never,
 ) -> Iterator[Message]:
     """The records of a partition from `start` up to, not including, `end`, in order.
 
-    Compaction and transactions leave offsets without a record, so the end is reached by position.
+    Compaction and transactions leave offsets without a record, so the end is reached by position. `stopped` is asked
+    ten times a second: a consumer must not be closed while another thread waits in it (both would wait for ever).
 
     Raises:
-        ReadError: an error of the broker, or nothing came for `stall_s`.
+        ReadError: an error of the broker, nothing came for `stall_s`, or it was stopped.
     """
     if start >= end:
         return
@@ -86,6 +98,8 @@ def read(
     last_progress = monotonic()
     position = start
     while position < end:
+        if stopped():
+            raise ReadError(f"{topic}/{partition}: stopped at {position}")
         for message in _arrived(consumer):
             error = message.error()
             if error is not None:

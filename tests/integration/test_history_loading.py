@@ -100,7 +100,8 @@ class Taking:
         self.tables = PartitionTables(*self.stores)
         self.producer = Producer(log.settings.bootstrap)
         left: list[Exception] = []
-        self.context = Context(log.settings, log.layout, self.producer, self.producer, "http://here", left.append)
+        settings, producer = log.settings, self.producer
+        self.context = Context(settings, log.layout, producer, producer, "http://here", left.append, lambda *_: None)
         self.names = topics.changelogs(log.settings.app_id)
 
     async def begin(self) -> HistoryLoading:

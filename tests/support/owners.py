@@ -18,6 +18,7 @@ from app.kafka import consumer, topics
 from app.kafka.producer import Producer
 from app.log.records import Claim, claim_headers, encode_claim
 from app.reads import Answer, ReadState
+from tables.stoppable import Stop
 from tables.write_behind import FencedError
 from tests.support.audit import Ledger, Witness
 from tests.support.driver import ORIGIN, Driver
@@ -134,10 +135,16 @@ class Owner:
         # Whatever is flushed is flushed by the test.
         settings = Settings(KAFKA_BOOTSTRAP=self._world.bootstrap, AUERBACH_FLUSH_INTERVAL_MS=60_000)  # type: ignore[call-arg]
         context = Context(
-            settings, self._world.driver.layout, self.events, self.changelog, "http://here", self.left.append
+            settings,
+            self._world.driver.layout,
+            self.events,
+            self.changelog,
+            "http://here",
+            self.left.append,
+            lambda _, why: self.left.append(why),
         )
         self._partition = await open_partition(
-            context, self._world.partition, *self.stores, wall_ms=0, still_ours=lambda: True
+            context, self._world.partition, *self.stores, wall_ms=0, still_ours=lambda: True, stop=Stop()
         )
         async with asyncio.timeout(10):
             await self._partition._whole.wait()  # the history loads while the partition is open

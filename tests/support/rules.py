@@ -106,7 +106,7 @@ def _caches(patch: Patch) -> None:
 
     def cached(groups: Any, history: Any) -> PartitionTables:
         fresh = tables(groups, history)
-        same = kept.setdefault(id(groups), fresh)
+        same = kept.setdefault(id(groups._store), fresh)
         same.stores = fresh.stores
         return same
 

@@ -6,10 +6,12 @@ from typing import Any, cast
 import pytest
 
 from agents import partition as module
+from agents.commands import CommandRecord
 from agents.lane import Lane
 from agents.reading import answer
 from app.domain.commands import Delete, React
 from app.reads import Answer, ReadMessages, ReadState, ReadSubscription
+from tables.loader import BeyondEndError
 from tables.partition_tables import PartitionTables
 from tables.stoppable import Stop, StoppableStore, StoppedError
 from tests.support.memory_store import MemoryStore
@@ -126,6 +128,14 @@ async def test_a_history_that_cannot_be_loaded_leaves_the_process() -> None:
     assert not world.partition.serving
 
 
+async def test_a_history_whose_data_is_at_fault_stops_the_partition_alone() -> None:
+    world = LoadingWorld()
+    world.loading.fault = fault = BeyondEndError("lost")
+    world.loading.there.set()
+    await until(lambda: world.stopped)
+    assert (world.stopped, world.left) == ([(0, fault)], [])
+
+
 async def test_closing_stops_the_loading_and_what_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     world = LoadingWorld()
 
@@ -163,14 +173,32 @@ async def test_a_full_lane_holds_up_who_fills_it_and_keeps_the_order(monkeypatch
         handled.append(record)
 
     lane = Lane(handle, lambda why: None)
-    puts = asyncio.create_task(put_all(lane, range(9)))
+    records = [CommandRecord(n, 0, None, b"", []) for n in range(9)]
+    puts = asyncio.create_task(put_all(lane, records))
     for _ in range(20):
         await asyncio.sleep(0)
     assert not puts.done()
     gate.set()
     await puts
     await until(lambda: len(handled) == 9)
-    assert handled == list(range(9))
+    assert handled == records
+    await lane.close()
+
+
+async def test_a_lane_is_full_by_its_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agents.lane.LANE_BYTES", 10)
+    gate = asyncio.Event()
+
+    async def handle(record: Any, done: Any) -> None:
+        await gate.wait()
+
+    lane = Lane(handle, lambda why: None)
+    puts = asyncio.create_task(put_all(lane, [CommandRecord(n, 0, None, b"123456", []) for n in range(4)]))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not puts.done()
+    gate.set()
+    await puts
     await lane.close()
 
 

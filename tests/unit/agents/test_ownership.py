@@ -217,7 +217,7 @@ async def test_the_recovery_hook_installs_nothing_once_there_is_a_newer_generati
 
     monkeypatch.setattr(module, "open_partition", opening)
     nowhere = cast("Any", (None, None))
-    shared = Context(settings, cast("Any", None), *nowhere, "http://here", processor._leave)
+    shared = Context(settings, cast("Any", None), *nowhere, "http://here", processor._leave, processor._stop_one)
     processor._ownership = Ownership(shared, lambda number: nowhere)
     await processor._open({0})
     assert (processor._owned_partition(0) is None) == newer

@@ -68,12 +68,18 @@ class World:
     ) -> None:
         self.broker = Broker()
         self.left: list[Exception] = []
+        self.stopped: list[tuple[int, Exception]] = []
         self.done: list[int] = []
         producer = cast("Any", self.broker)
         settings = Settings(AUERBACH_FLUSH_INTERVAL_MS=60_000)  # type: ignore[call-arg]
-        context = Context(settings, Layout(1, "log", "commands"), producer, producer, "http://here", self.left.append)
+        context = Context(
+            settings, Layout(1, "log", "commands"), producer, producer, "http://here", self.left.append, self._stop
+        )
         tables = PartitionTables(MemoryStore(), MemoryStore())
         self.partition = Partition(context, 0, tables, Opened(EPOCH, decided, with_event, cast("Any", None), loading))
+
+    def _stop(self, number: int, why: Exception) -> None:
+        self.stopped.append((number, why))
 
     def record(self, offset: int, *commands: Command | bytes) -> CommandRecord:
         encoded = [c if isinstance(c, bytes) else encode_command(c) for c in commands]

@@ -233,7 +233,7 @@ async def test_members_come_in_pages_in_the_order_of_joining_whoever_leaves_mean
     assert [(m.role, m.read) for m in second.members] == [("admin", 3), ("member", 4)]
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "1.x", "9" * 5_000])
+@pytest.mark.parametrize("cursor", ["", "x", "1", "1.x", "-1.5", " 1 . 2", "1_0.0", "9" * 5_000])
 async def test_a_cursor_that_no_answer_gave_is_invalid(owner: Owner, cursor: str) -> None:
     refusal = (await owner.read(ReadMembers(group="g", user="ann", end=0, cursor=cursor))).refusal
     assert refusal is not None
@@ -277,6 +277,16 @@ async def test_what_is_pruned_is_not_served_and_who_missed_it_is_told(owner: Own
     page = await owner.read(ReadEvents(group="g", user="ann", end=0, after=0, through=7))
     assert [msgspec.json.decode(frame)["seq"] for frame in page.frames] == [6, 7]
     assert (await owner.read(ReadState(group="g", user="ann", end=0, at_seq=2))).state is not None
+
+
+async def test_the_edit_of_a_message_that_was_pruned_has_no_text(owner: Owner) -> None:
+    owner.ask(
+        post("old"), post("new"), Edit(**by("ann"), seq=3, text="old, edited"), Edit(**by("ann"), seq=4, text="e")
+    )
+    owner.ask(PruneHistory(**by(None), through=3))
+    page = await owner.read(ReadEvents(group="g", user="ann", end=0, after=3, through=6))
+    data = [msgspec.json.decode(frame)["data"] for frame in page.frames]
+    assert data == [{"text": "new"}, {"text": None, "deleted": True}, {"target": 4, "text": "e"}]
 
 
 async def test_nothing_of_an_earlier_life_is_served(owner: Owner) -> None:

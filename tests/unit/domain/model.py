@@ -42,7 +42,9 @@ class Model:
             return self._begin(ask) if kind == "create_group" else ("refused", "no_such_group")
         again = self._repeated(ask, now_ms)
         if kind == "create_group":
-            return (again or self._refuse_creation(by)) if self.alive() else self._begin(ask)
+            if again and (self.alive() or again[0] == "refused"):
+                return again
+            return self._refuse_creation(by) if self.alive() else self._begin(ask)
         if again:
             return again
         if not self.alive():

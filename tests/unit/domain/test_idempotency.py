@@ -142,6 +142,16 @@ def test_a_creation_repeated_after_its_group_was_deleted_begins_a_life() -> None
     assert chat.ask(CreateGroup, "olga", name="n", client_msg_id="k") == Duplicate(again.seq, NOW)
 
 
+def test_a_creation_with_a_key_of_the_life_before_is_a_conflict_where_it_asks_for_something_else() -> None:
+    chat = Chat()
+    chat.ask(CreateGroup, "olga", name="n", client_msg_id="k")
+    chat.ask(Send, "olga", text="hi", client_msg_id="m")
+    chat.ask(DeleteGroup, "olga")
+    assert code(chat.ask(CreateGroup, "olga", name="n", client_msg_id="m")) == "conflict"
+    assert code(chat.ask(CreateGroup, "olga", name="other", client_msg_id="k")) == "conflict"
+    assert taken(chat.ask(CreateGroup, "olga", name="other", client_msg_id="new")).seq == 4
+
+
 def test_an_authoritys_creation_is_repeated_like_any_other() -> None:
     chat, members = Chat(), (MemberSpec("uli", "reader"),)
     first = taken(chat.ask(CreateGroup, None, name="n", members=members, client_msg_id="k"))
