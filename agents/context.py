@@ -17,7 +17,8 @@ class Context:
 
     `events` writes events, replies, owners and dead letters; `changelog` the tables' rows. `leave` ends the process:
     whatever went wrong, opening again reads the truth from the log. `stop` ends one partition whose data only an
-    operator can put right. `histories` has the threads that load histories. `url` is where gateways ask this worker.
+    operator can put right; `rewind` has a partition's commands read again from an offset. `histories` has the threads
+    that load histories. `url` is where gateways ask this worker.
     """
 
     settings: Settings
@@ -27,6 +28,7 @@ class Context:
     url: str
     leave: Callable[[Exception], None]
     stop: Callable[[int, Exception], None]
+    rewind: Callable[[int, int], None]
     histories: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(HISTORIES, "history"))
 
     @property

@@ -36,7 +36,8 @@ PLACES = 100_000  # more than Faust reads again: what it decided since its last 
 class Opened:
     """A partition that is ready to serve: the epoch, how far its commands are decided, and its write-behind.
 
-    `loading` is what the history still needs, None if it is whole.
+    `next_command` is the offset of the first record that is not wholly decided. `loading` is what the history still
+    needs, None if it is whole.
     """
 
     epoch: int
@@ -44,6 +45,7 @@ class Opened:
     with_event: frozenset[CommandPlace]
     write_behind: WriteBehind
     loading: HistoryLoading | None = None
+    next_command: int = 0
 
 
 class Opening:
@@ -60,6 +62,7 @@ class Opening:
         self._fence = Fence()
         self._folded = 0
         self._rebuilt: set[str] = set()
+        self._oldest_command = 0
 
     async def run(self) -> Opened:
         """Claim, load, fold. What is raised ends the opening; nothing was served yet.
@@ -86,7 +89,8 @@ class Opening:
         await self._fold_on(start, epoch, write_behind)
         write_behind.healed.add("groups")
         loading = self._loading if self._tables.held is not None else None
-        return Opened(epoch, self._decided, frozenset(self._with_event), write_behind, loading)
+        next_command = max(self._decided.offset + 1, self._oldest_command)
+        return Opened(epoch, self._decided, frozenset(self._with_event), write_behind, loading, next_command)
 
     async def _claim(self) -> int:
         c = self._context
@@ -119,14 +123,14 @@ class Opening:
     def _start(self, epoch: int) -> int:
         """The event offset that the groups reach; and how far commands are decided."""
         c = self._context
+        with consumer.reader(c.bootstrap) as reader:
+            self._oldest_command, commands_end = consumer.offsets(reader, topics.COMMANDS, self._partition)
         reached = position(self._tables.stores["groups"])
         if reached is None:
             return 0
         self._fence = Fence(reached.epoch)
         if reached.command_topic_id == c.layout.commands_topic_id:
             self._decided = reached.place
-        with consumer.reader(c.bootstrap) as reader:
-            _, commands_end = consumer.offsets(reader, topics.COMMANDS, self._partition)
         for topic, offset, end in (
             (topics.EVENTS, reached.event_offset, epoch),
             (topics.COMMANDS, self._decided.offset + 1, commands_end),

@@ -56,6 +56,7 @@ class Partition:
         self._decided = opened.decided
         self._skip_through = opened.decided
         self._with_event = opened.with_event
+        self._next_command = opened.next_command
         self._answers = Answers(context, number, self.log, self.fail)
         self._flusher = Flusher(
             context.settings,
@@ -80,6 +81,15 @@ class Partition:
     def decided(self) -> CommandPlace:
         """The place of the last command decided."""
         return self._decided
+
+    @property
+    def next_command(self) -> int:
+        """The offset of the record that is due: what comes behind it is read again."""
+        return self._next_command
+
+    def skip_to(self, offset: int) -> None:
+        """Go on behind records that are not in the log any more."""
+        self._next_command = max(self._next_command, offset)
 
     @property
     def last_flush(self) -> LastFlush | None:
@@ -134,6 +144,11 @@ class Partition:
             await self.in_flight.settled()
         if not self.serving:
             raise ClosedError(f"partition {self.number} is not open")
+        if record.offset > self._next_command:
+            # Faust has passed over some, and may have committed behind them (docs/adr/014).
+            self._context.rewind(self.number, self._next_command)
+            return
+        self._next_command = max(self._next_command, record.offset + 1)
         done = self._acknowledgements.begin(done)
         if record.value is None:
             self._answers.dead_letter(record, None, "no value", self._settling(done))

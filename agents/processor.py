@@ -35,6 +35,7 @@ from tables.store import Store
 log = logger("processor")
 
 EXIT_FAULT = 70  # EX_SOFTWARE: start again; what is not on disk was not acknowledged
+REWIND_S = 0.2  # between two rewinds of one partition
 HEARTBEAT_S = 0.3  # how soon a worker learns that another came or left, and all wait for it
 
 
@@ -78,11 +79,13 @@ class _Processor:
         self._ownership: Ownership | None = None
         self._producers: list[Producer] = []
         self._watchdog: Watchdog | None = None
+        self._rewinding: dict[int, asyncio.Task[None]] = {}
         self._watches: list[asyncio.Task[None]] = []
         self.app = self._faust_app(port)
         self.app.prepare = self._prepare
         self.app.barrier = self._barrier
         self.app.withholds = self._withholds
+        self.app.due = self._due
         commands = self.app.topic(
             topics.COMMANDS, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
         )
@@ -194,7 +197,9 @@ class _Processor:
         watchdog = self._watchdog = Watchdog(self._settings.session_timeout_s / 2, self._leave)
         events, changelog = (WatchedProducer(self._settings.bootstrap, watchdog) for _ in range(2))
         self._producers = [events, changelog]
-        context = Context(self._settings, self._layout, events, changelog, self._url, self._leave, self._stop_one)
+        context = Context(
+            self._settings, self._layout, events, changelog, self._url, self._leave, self._stop_one, self._rewind
+        )
         self._ownership = Ownership(context, self._stores)
         self._watches = [asyncio.create_task(w) for w in (watchdog.run(), self._ownership.watch_deliveries())]
 
@@ -207,6 +212,11 @@ class _Processor:
         if self._ownership is not None:
             with contextlib.suppress(ClosedError):
                 await self._ownership.settled()
+
+    def _due(self, tp: TP) -> int | None:
+        """The offset of the record of `tp` that is to be read next, None where nobody here knows."""
+        partition = self._owned_partition(tp.partition) if tp.topic == topics.COMMANDS else None
+        return None if partition is None else partition.next_command
 
     def _withholds(self, tp: TP) -> bool:
         """Whether Faust must not read from `tp`: our loader reads changelogs, and nobody what cannot be decided."""
@@ -229,6 +239,28 @@ class _Processor:
         for watch in self._watches:
             watch.cancel()
         await asyncio.gather(*self._watches, return_exceptions=True)
+
+    def _rewind(self, number: int, offset: int) -> None:
+        if number not in self._rewinding:
+            self._rewinding[number] = asyncio.create_task(self._read_again(number, offset))
+
+    async def _read_again(self, number: int, offset: int) -> None:
+        """Read a partition's commands from `offset` on, or from the oldest that is kept."""
+        tp = TP(topics.COMMANDS, number)
+        try:
+            oldest = int((await self.app.consumer.earliest_offsets(tp))[tp])
+            if oldest > offset:
+                log.error("commands were deleted before they were decided", partition=number, first=offset, next=oldest)
+                if (partition := self._owned_partition(number)) is not None:
+                    partition.skip_to(oldest)
+            log.warning("commands were passed over: read again", partition=number, first=max(offset, oldest))
+            await self.app.consumer.seek(tp, max(offset, oldest))
+            await asyncio.sleep(REWIND_S)  # what is on its way from before comes first
+        except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
+            if self._owned_partition(number) is not None:
+                self._leave(why)
+        finally:
+            del self._rewinding[number]
 
     def _stop_one(self, number: int, why: Exception) -> None:
         if self._ownership is not None:

@@ -68,6 +68,18 @@ class Consumer(FaustConsumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    async def perform_seek(self) -> None:
+        """Go where the group has committed, but no further than the next record that is due.
+
+        What Faust fetched and dropped in a rebalance it may have committed as a gap in the log; only the owner's
+        position says what is decided.
+        """
+        await super().perform_seek()
+        for tp in self.assignment():
+            due, reached = self.app.due(tp), self._read_offset[tp]
+            if due is not None and reached is not None and reached > due:
+                await self.seek(tp, due)
+
     def resume_partitions(self, tps: Iterable[TP]) -> None:
         """Fetch from partitions, except those that the app withholds: they stay paused whatever Faust resumes."""
         super().resume_partitions({tp for tp in tps if not self.app.withholds(tp)})
@@ -119,12 +131,14 @@ class App(FaustApp):
     """A Faust app that uses this transport.
 
     It begins with `prepare`, on its loop; its commits wait for `barrier`; partitions that it `withholds` are not read;
-    `gives_up_its_place` is set when a stop was ordered, and not when it crashes: then its slot comes back.
+    `due` is the offset of the next record that is to be read, as far as it is known; `gives_up_its_place` is set when a
+    stop was ordered, and not when it crashes: then its slot comes back.
     """
 
     prepare: Callable[[], Awaitable[None]]
     barrier: Callable[[], Awaitable[None]]
     withholds: Callable[[TP], bool]
+    due: Callable[[TP], int | None]
     gives_up_its_place: bool = False
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -120,6 +120,7 @@ class Bench:
             "http://here",
             _leave,
             lambda _, why: _leave(why),
+            lambda *_: None,
         )
         tables = PartitionTables(groups, history)
         changelogs = {

@@ -71,6 +71,12 @@ def measure(service: Lab, worker: Worker, records: Sequence[tuple[int, bytes]], 
     return events / (last[0] - first[0]), (last[1] - first[1]) / events
 
 
+def _warm(service: Lab, records: Sequence[tuple[int, bytes]], size: int) -> None:
+    before = service.written()
+    service.write(records)
+    service.wait_written(before + len(records) * size)
+
+
 def _samples(service: Lab, worker: Worker, before: int, total: int) -> Iterator[tuple[float, float, int]]:
     """(monotonic instant, CPU seconds, events) until all events are there."""
     deadline = time.monotonic() + _ROUND_S
@@ -103,7 +109,7 @@ def main(rounds: int, commands: int, sizes: str, partitions: int, groups: int, m
         worker.wait_open(partitions)
         service.write(work.groups())
         service.wait_written(partitions + groups)
-        measure(service, worker, work.messages(max(commands // 10, 640), each[-1]), each[-1])  # warm
+        _warm(service, work.messages(max(commands // 10, 640), each[-1]), each[-1])
         if profile:
             worker.signal(signal.SIGPROF)
         for n in range(rounds):

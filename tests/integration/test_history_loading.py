@@ -34,6 +34,7 @@ from tables.partition_tables import PartitionTables
 from tables.stoppable import StoppedError
 from tables.write_behind import TableChangelog, WriteBehind
 from tests.support.memory_store import MemoryStore
+from tests.support.until import until
 
 AT = "2026-11-25T01:20:00.123Z"
 _apps = count()
@@ -101,7 +102,9 @@ class Taking:
         self.producer = Producer(log.settings.bootstrap)
         left: list[Exception] = []
         settings, producer = log.settings, self.producer
-        self.context = Context(settings, log.layout, producer, producer, "http://here", left.append, lambda *_: None)
+        self.context = Context(
+            settings, log.layout, producer, producer, "http://here", left.append, *(lambda *_: None,) * 2
+        )
         self.names = topics.changelogs(log.settings.app_id)
 
     async def begin(self) -> HistoryLoading:
@@ -197,6 +200,19 @@ async def test_a_group_whose_history_has_void_rows_is_built_anew_from_the_whole_
     await loading.run()
     assert log.history(taking.tables) == log.expected()
     assert taking.tables.snapshot(9).unmarked == [rows.stale_key(log.group)]
+
+
+async def test_a_stop_reaches_a_thread_that_waits_for_records(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_loading, "FOLD_RECORDS", 2)
+    log.append(*beginning())
+    taking = Taking(log, log.end() + 1_000)  # the log does not reach that far, so the read waits
+    loading = await taking.begin()
+    running = asyncio.create_task(loading.run())
+    await until(lambda: taking.stores[1].get(rows.POSITION_KEY) is not None)
+    loading.stop()
+    async with asyncio.timeout(10):  # a read without records gives up after 30 s only
+        with pytest.raises(StoppedError):
+            await running
 
 
 async def test_what_is_stopped_writes_nothing_more(log: Log) -> None:

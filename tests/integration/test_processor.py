@@ -8,12 +8,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from confluent_kafka import Message
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from app.domain.commands import AddMember, CreateGroup, Join, Leave, RemoveMember, Send
 from app.domain.events import Event, MessagePosted, encode_event
 from app.domain.state import Group
-from app.kafka import topics
+from app.kafka import consumer, topics
 from app.log.records import Claim, CommandPlace, claim_headers, encode_claim, event_headers
 from app.reads import ReadEvents, ReadMessages, ReadState, ReadSubscription
 from tables import rows
@@ -249,6 +249,21 @@ def test_a_restart_goes_on_where_it_was(driver: Driver, processor: Processor, gr
     driver.send(again, Leave(id="l", group=group, by="mike"))
     assert [e.kind for e in driver.wait_for_events(group, 5)[3:]] == ["message.posted", "member.left"]
     assert driver.outcome(again.id).seq == 2
+
+
+def test_commands_before_an_offset_that_was_committed_too_far_are_decided(
+    driver: Driver, processor: Processor, group: str
+) -> None:
+    assert processor.stop() == 0
+    driver.send(post(driver, group, "one"))
+    driver.send(post(driver, group, "two"))
+    partition = driver.partition(group)
+    member = Consumer({"bootstrap.servers": driver.bootstrap, "group.id": "auerbach", "log_level": 2})
+    _, end = consumer.offsets(member, topics.COMMANDS, partition)
+    member.commit(offsets=[TopicPartition(topics.COMMANDS, partition, end)], asynchronous=False)
+    member.close()
+    processor.start(driver)
+    assert [e.seq for e in driver.wait_for_events(group, 3)] == [1, 2, 3]
 
 
 def test_kill_minus_nine_and_a_lost_disk_lose_nothing(driver: Driver, processor: Processor, group: str) -> None:

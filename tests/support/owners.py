@@ -142,6 +142,7 @@ class Owner:
             "http://here",
             self.left.append,
             lambda _, why: self.left.append(why),
+            lambda *_: None,
         )
         self._partition = await open_partition(
             context, self._world.partition, *self.stores, wall_ms=0, still_ours=lambda: True, stop=Stop()

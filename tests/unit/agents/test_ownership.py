@@ -21,6 +21,7 @@ from app.kafka import topics
 from app.kafka.topics import Layout
 from app.log.records import RecordError
 from tables.loader import BeyondEndError
+from tables.stoppable import Stop, StoppedError
 from tests.support.until import until
 
 
@@ -127,6 +128,43 @@ async def test_what_is_wrong_with_one_partitions_data_stops_that_one_and_is_said
     assert not left
 
 
+async def test_a_partition_that_is_found_at_fault_while_it_serves_is_closed_and_says_why(
+    ownership: Ownership, left: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Opened()
+
+    async def opening(*_: object, **__: object) -> Opened:
+        return opened
+
+    monkeypatch.setattr(module, "open_partition", opening)
+    await ownership.open({0}, lambda: True)
+    ownership.stop(0, BeyondEndError("lost"))
+    assert (ownership.get(0), ownership.stopped) == (None, {0: "BeyondEndError: lost"})
+    await ownership.close()
+    assert (opened.closed, left) == (True, [])
+
+
+async def test_a_revocation_stops_the_writing_of_what_still_opens(
+    ownership: Ownership, left: list[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, stops = asyncio.Event(), []
+
+    async def opening(*_: object, stop: Stop, **__: object) -> Opened:
+        stops.append(stop)
+        begun.set()
+        while not stop.is_set():
+            await asyncio.sleep(0)
+        raise StoppedError
+
+    monkeypatch.setattr(module, "open_partition", opening)
+    task = asyncio.create_task(ownership.open({0}, lambda: True))
+    await begun.wait()
+    await ownership.close()
+    await task
+    assert [stop.is_set() for stop in stops] == [True]
+    assert (ownership.get(0), ownership.stopped, left) == (None, {}, [])
+
+
 async def test_a_stopped_partition_is_tried_again_with_the_next_assignment(
     ownership: Ownership, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,7 +255,9 @@ async def test_the_recovery_hook_installs_nothing_once_there_is_a_newer_generati
 
     monkeypatch.setattr(module, "open_partition", opening)
     nowhere = cast("Any", (None, None))
-    shared = Context(settings, cast("Any", None), *nowhere, "http://here", processor._leave, processor._stop_one)
+    shared = Context(
+        settings, cast("Any", None), *nowhere, "http://here", processor._leave, processor._stop_one, processor._rewind
+    )
     processor._ownership = Ownership(shared, lambda number: nowhere)
     await processor._open({0})
     assert (processor._owned_partition(0) is None) == newer

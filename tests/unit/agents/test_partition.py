@@ -69,17 +69,30 @@ class World:
         self.broker = Broker()
         self.left: list[Exception] = []
         self.stopped: list[tuple[int, Exception]] = []
+        self.rewound: list[int] = []
         self.done: list[int] = []
         producer = cast("Any", self.broker)
         settings = Settings(AUERBACH_FLUSH_INTERVAL_MS=60_000)  # type: ignore[call-arg]
         context = Context(
-            settings, Layout(1, "log", "commands"), producer, producer, "http://here", self.left.append, self._stop
+            settings,
+            Layout(1, "log", "commands"),
+            producer,
+            producer,
+            "http://here",
+            self.left.append,
+            self._stop,
+            self._rewind,
         )
         tables = PartitionTables(MemoryStore(), MemoryStore())
-        self.partition = Partition(context, 0, tables, Opened(EPOCH, decided, with_event, cast("Any", None), loading))
+        write_behind = cast("Any", None)
+        opened = Opened(EPOCH, decided, with_event, write_behind, loading, decided.offset + 1)
+        self.partition = Partition(context, 0, tables, opened)
 
     def _stop(self, number: int, why: Exception) -> None:
         self.stopped.append((number, why))
+
+    def _rewind(self, number: int, offset: int) -> None:
+        self.rewound.append(offset)
 
     def record(self, offset: int, *commands: Command | bytes) -> CommandRecord:
         encoded = [c if isinstance(c, bytes) else encode_command(c) for c in commands]
@@ -116,6 +129,26 @@ async def test_what_an_owner_before_decided_is_not_decided_again() -> None:
     ]
     world.broker.deliver()
     assert world.done == [5]
+
+
+async def test_what_was_passed_over_is_read_again_before_anything_behind_it_is_decided() -> None:
+    world = World()
+    await world.send(0, create())
+    await world.send(3, post("behind"))
+    assert (world.rewound, len(world.broker.events), world.partition.next_command) == ([1], 1, 1)
+    for offset, text in enumerate(["a", "b", "behind"], 1):
+        await world.send(offset, post(text))
+    world.broker.deliver()
+    assert [e["event"].data.text for e in world.broker.events[1:]] == ["a", "b", "behind"]
+    assert world.done == [0, 1, 2, 3]
+
+
+async def test_what_is_not_in_the_log_any_more_is_not_waited_for() -> None:
+    world = World()
+    await world.send(0, create())
+    world.partition.skip_to(3)
+    await world.send(3, post("next"))
+    assert (world.rewound, len(world.broker.events)) == ([], 2)
 
 
 async def test_what_is_read_again_in_one_life_is_done_only_when_its_event_is_on_disk() -> None:

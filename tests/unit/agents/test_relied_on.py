@@ -45,6 +45,7 @@ COURSES: dict[str, tuple[Any, str]] = {
     "getmany": (FaustBaseConsumer.getmany, "f6b31e4d8a43"),
     "_drain_messages": (FaustBaseConsumer._drain_messages, "35808b82ae2f"),
     "wait_first": (Service.wait_first, "86b295bb253a"),
+    "perform_seek": (FaustBaseConsumer.perform_seek, "d98522034ac0"),
     "resume_partitions": (FaustBaseConsumer.resume_partitions, "c4d54ae6f931"),
     "pause_partitions": (FaustBaseConsumer.pause_partitions, "b42a5095e9fd"),
     # what is committed, and behind which barrier
@@ -96,7 +97,7 @@ COURSES: dict[str, tuple[Any, str]] = {
 }
 
 OURS = {
-    transport.App: {"prepare", "barrier", "withholds", "gives_up_its_place"},
+    transport.App: {"prepare", "barrier", "withholds", "gives_up_its_place", "due"},
     WriteBehindTable: {"store", "stand_down"},
 }
 CHANGED: list[tuple[type, type]] = [

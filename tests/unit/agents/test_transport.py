@@ -68,6 +68,27 @@ async def test_a_poll_waits_a_tenth_of_a_second_whatever_faust_asks(app: App, mo
     assert asked == [transport.POLL_S]
 
 
+@pytest.mark.parametrize(("committed", "due", "read_from"), [(9, 6, 6), (6, 9, 6), (9, None, 9)])
+async def test_a_seek_goes_no_further_than_the_record_that_is_due(
+    app: App, monkeypatch: pytest.MonkeyPatch, committed: int, due: int | None, read_from: int
+) -> None:
+    tp, sought = TP("t", 0), []
+
+    async def base(self: Any) -> None:
+        self._read_offset[tp] = committed
+
+    async def seek(self: Any, tp: TP, offset: int) -> None:
+        sought.append(offset)
+
+    monkeypatch.setattr(FaustBaseConsumer, "perform_seek", base)
+    monkeypatch.setattr(type(app.consumer), "_seek", seek)
+    monkeypatch.setattr(app.consumer, "assignment", lambda: {tp})
+    app.due = lambda _: due
+    await app.consumer.perform_seek()
+    assert app.consumer._read_offset[tp] == read_from
+    assert sought == ([due] if due is not None and due < committed else [])
+
+
 async def test_a_record_that_is_taken_at_once_costs_one_task(app: App) -> None:
     took, suspended = [], asyncio.Event()
 

@@ -3,14 +3,15 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.domain.commands import AnyCommand
+from app.domain.commands import AnyCommand, CreateGroup
 from app.domain.decide import decide
 from app.domain.events import Event, encode_event
 from app.domain.state import Group
 from tables import rows
 from tables.partition_tables import PartitionTables
 from tables.store import last_claim, position
-from tests.unit.domain.strategies import commands, instants
+from tests.support.memory_store import MemoryStore
+from tests.unit.domain.strategies import FIRST_MS, commands, instants
 from tests.unit.tables.conftest import MakeStore
 
 
@@ -113,3 +114,20 @@ def test_a_rebuilt_group_loses_the_rows_that_its_log_does_not_give(make_store: M
     again = PartitionTables(groups, history)
     assert again.group("g") == Group("g")
     assert again.stale_groups() == set()
+
+
+def test_a_rebuilt_group_writes_each_key_once() -> None:
+    groups = MemoryStore()
+    ghost = Group("g", seq=9, life="alive", name="ghost")
+    ghost.banned.add("zoe")
+    groups.write(list(rows.part_rows(ghost, {("head",), ("ban", "zoe")}, epoch=1)), 0)
+    tables = PartitionTables(groups, MemoryStore())
+    tables.forget("g")
+    created = CreateGroup(id="c", group="g", by="ann", name="n")
+    event = decide(tables.group("g"), created, now_ms=FIRST_MS, event_id="e")
+    assert isinstance(event, Event)
+    tables.apply(event, encode_event(event))
+    changes = tables.snapshot(epoch=2).groups
+    assert len({key for key, _ in changes}) == len(changes)
+    assert dict(changes)[rows.head_key("g")] is not None
+    assert [key for key, row in changes if row is None] == [b"g\x00bzoe"]
