@@ -41,6 +41,10 @@ class LoadedGroups:
             self._groups.move_to_end(group_id)
         return state
 
+    def changed(self, group_id: str) -> Group:
+        """A group with changes to write: it is in memory, and to be written is not to be used."""
+        return self._groups[group_id]
+
     def put(self, state: Group) -> None:
         """Have a group in memory."""
         self._groups[state.id] = state
@@ -51,9 +55,10 @@ class LoadedGroups:
 
     def weigh(self, state: Group) -> None:
         """Count the rows of a group in memory again after it changed."""
-        weight = rows.count(state)
-        self._rows += weight - self._weights.get(state.id, 0)
-        self._weights[state.id] = weight
+        weight, before = rows.count(state), self._weights.get(state.id, 0)
+        if weight != before:
+            self._rows += weight - before
+            self._weights[state.id] = weight
 
     def is_large(self, group_id: str) -> bool:
         """Whether a group that is not in memory has more rows than should be read at once; costs one row."""

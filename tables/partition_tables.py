@@ -160,7 +160,7 @@ class PartitionTables:
         """Take what has changed, as rows of the owner `epoch`. One snapshot at a time: the next one after `written`."""
         snapshot = Snapshot(tables=("groups",))
         for group_id in self._changed:
-            state = self.group(group_id)
+            state = self._loaded.changed(group_id)
             snapshot.groups.extend(rows.part_rows(state, state.take_touched(), epoch))
             self._loaded.weigh(state)
         if self._replaced:

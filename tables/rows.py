@@ -67,6 +67,8 @@ class Position(msgspec.Struct, frozen=True, kw_only=True):
         return CommandPlace(self.command_offset, self.command_index)
 
 
+_ARISEN = frozenset({"rule", "past"})
+
 _encode = msgspec.json.encode
 _head = msgspec.json.Decoder(Head)
 _member = msgspec.json.Decoder(tuple[Role, int, int])
@@ -172,12 +174,17 @@ def part_rows(group: Group, parts: Collection[Part], epoch: int) -> Iterator[tup
         pruned=group.pruned,
         rows=count(group),
     )
-    yield head_key(group.id), value(epoch, _encode(head))
+    yield prefix + b"h", value(epoch, _encode(head))
 
 
-def _ordered(parts: Collection[Part]) -> list[Part]:
-    first = [part for part in parts if part[0] in {"rule", "past"}]
-    rest = [part for part in parts if part[0] not in {"rule", "past"}]
+def _ordered(parts: Collection[Part]) -> Collection[Part]:
+    for part in parts:
+        if part[0] in _ARISEN:
+            break
+    else:
+        return parts  # messages only, as mostly
+    first = [part for part in parts if part[0] in _ARISEN]
+    rest = [part for part in parts if part[0] not in _ARISEN]
     return [*sorted(first, key=lambda part: int(part[-1])), *rest]
 
 
