@@ -41,6 +41,7 @@ class HistoryLoading:
         write_behind: WriteBehind,
         epoch: int,
         start: int,
+        ended: Stop,
     ) -> None:
         self._context = context
         self._partition = partition
@@ -49,6 +50,7 @@ class HistoryLoading:
         self._epoch = epoch
         self._start = start
         self._stop = Stop()
+        self._ended = ended  # of the partition as a whole, while it opens
         self._folded = 0
 
     async def run(self) -> None:
@@ -65,7 +67,7 @@ class HistoryLoading:
                 await self._off_loop(self._rebuild, stale)
             await self._fold_missing()
         except Exception:
-            if self._stop.is_set():
+            if self._is_stopped():
                 raise StoppedError from None  # whatever it met then
             raise
         whole = False
@@ -81,7 +83,7 @@ class HistoryLoading:
     def _load(self) -> None:
         changelog = self._write_behind.changelog("history")
         store = StoppableStore(self._tables.stores["history"], self._stop)
-        loaded = loader.load(self._context.bootstrap, changelog.topic, self._partition, store, self._stop.is_set)
+        loaded = loader.load(self._context.bootstrap, changelog.topic, self._partition, store, self._is_stopped)
         changelog.loaded(loaded.offset)
 
     def _rebuild(self, groups: set[str]) -> None:
@@ -104,7 +106,10 @@ class HistoryLoading:
                     await self._flush(fence)
 
     def _read(self, reader: Consumer, start: int, end: int) -> Iterator[Message]:
-        return consumer.read(reader, topics.EVENTS, self._partition, start, end, stopped=self._stop.is_set)
+        return consumer.read(reader, topics.EVENTS, self._partition, start, end, stopped=self._is_stopped)
+
+    def _is_stopped(self) -> bool:
+        return self._stop.is_set() or self._ended.is_set()
 
     async def _off_loop(self, work: Callable[..., T], *arguments: Any) -> T:
         # Not in the pool of the openings: histories are long, and groups are waited for.
@@ -125,7 +130,7 @@ class HistoryLoading:
 
     def _fold(self, records: Iterator[Message], fence: Fence, groups: set[str] | None = None) -> bool:
         """Fold some records, of these groups if any are named; whether there were any."""
-        if self._stop.is_set():
+        if self._is_stopped():
             raise StoppedError
         batch = list(islice(records, FOLD_RECORDS))
         for message in batch:

@@ -82,7 +82,9 @@ class Opening:
         write_behind = WriteBehind(self._tables, changelogs, epoch)
         start = await asyncio.to_thread(self._start, epoch)
         self._tables.hold_history()
-        self._loading = HistoryLoading(self._context, self._partition, self._tables, write_behind, epoch, start)
+        self._loading = HistoryLoading(
+            self._context, self._partition, self._tables, write_behind, epoch, start, self._stop
+        )
         if epoch - start > FOLD_RECORDS:
             await self._loading.run()  # what would wait for it takes memory
         await self._rebuild(epoch)

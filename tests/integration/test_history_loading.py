@@ -31,7 +31,7 @@ from app.log.records import Claim, CommandPlace, claim_headers, encode_claim, ev
 from tables import rows
 from tables.loader import load
 from tables.partition_tables import PartitionTables
-from tables.stoppable import StoppedError
+from tables.stoppable import Stop, StoppedError
 from tables.write_behind import TableChangelog, WriteBehind
 from tests.support.memory_store import MemoryStore
 from tests.support.until import until
@@ -100,6 +100,7 @@ class Taking:
         self.stores = MemoryStore(), MemoryStore()
         self.tables = PartitionTables(*self.stores)
         self.producer = Producer(log.settings.bootstrap)
+        self.ended = Stop()
         left: list[Exception] = []
         settings, producer = log.settings, self.producer
         self.context = Context(
@@ -119,7 +120,7 @@ class Taking:
         logs["groups"].loaded(loaded.offset)
         self.write_behind = WriteBehind(self.tables, logs, epoch)
         self.tables.hold_history()
-        return HistoryLoading(self.context, 0, self.tables, self.write_behind, epoch, self.groups_at)
+        return HistoryLoading(self.context, 0, self.tables, self.write_behind, epoch, self.groups_at, self.ended)
 
     def fold(self, start: int, end: int) -> None:
         for event, value in self.log.events(start, end):
@@ -202,14 +203,17 @@ async def test_a_group_whose_history_has_void_rows_is_built_anew_from_the_whole_
     assert taking.tables.snapshot(9).unmarked == [rows.stale_key(log.group)]
 
 
-async def test_a_stop_reaches_a_thread_that_waits_for_records(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("who", ["the loading", "the opening"])
+async def test_a_stop_reaches_a_thread_that_waits_for_records(
+    log: Log, monkeypatch: pytest.MonkeyPatch, who: str
+) -> None:
     monkeypatch.setattr(history_loading, "FOLD_RECORDS", 2)
     log.append(*beginning())
     taking = Taking(log, log.end() + 1_000)  # the log does not reach that far, so the read waits
     loading = await taking.begin()
     running = asyncio.create_task(loading.run())
     await until(lambda: taking.stores[1].get(rows.POSITION_KEY) is not None)
-    loading.stop()
+    (loading.stop if who == "the loading" else taking.ended.now)()
     async with asyncio.timeout(10):  # a read without records gives up after 30 s only
         with pytest.raises(StoppedError):
             await running

@@ -481,7 +481,7 @@ async def test_a_full_page_is_cut_and_goes_on(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("cursor", ["", ".", "x", "999999999.g", "-1.g", "0", "7."])
 async def test_a_cursor_that_is_none_hurts_nobody(cursor: str) -> None:
-    await Worker().search("olga", cursor=cursor)
+    assert (await Worker().search("olga", cursor=cursor)).found == []
 
 
 async def test_a_search_names_the_other_workers_and_what_they_would_know() -> None:
