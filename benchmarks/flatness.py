@@ -4,8 +4,8 @@ Pairs of a small and a large world take turns in one run: groups of 10 and of 10
 1,000,000 events; 100 and 100,000 groups. What counts is the ratio of each round's two costs.
 
 The partition runs in this process with both tables on disk (`in_process`: no broker), as one of the service's 16: with
-100,000 groups it has 6,250. The pair of members also runs through a real processor, where the CPU time of its whole
-process is counted.
+100,000 groups it has 6,250. The pairs of members and of groups also run through real processors, where the CPU time of
+the whole process is counted: RocksDB's threads and Kafka's too.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from app.domain.events import Event, GroupCreated, MessagePosted, NewMember
 from benchmarks.figures import Figure, load_now, ratios, say, tell
 from benchmarks.in_process import NOW_MS, Bench, stores
 from benchmarks.lab import OWNER, TEXT, create, lab, post, record
-from benchmarks.throughput import measure
+from benchmarks.throughput import Load, measure
 
 FLAT = 1.25
 SIZE = 16  # commands a record
@@ -79,9 +79,9 @@ def main(rounds: int, commands: int, large: int | None, real: bool) -> None:
     for what, (fill, low, high) in PAIRS.items():
         costs = asyncio.run(_pair(fill, (low, large or high), rounds, commands))
         figures += _figures(what, (low, large or high), costs, bound=None if fill is uncached else FLAT)
-    if real:
-        sizes = PAIRS["members a group"][1], large or PAIRS["members a group"][2]
-        figures += _figures("members a group, real processor", sizes, _real(sizes, rounds, commands), bound=FLAT)
+    for what, run in REAL.items() if real else ():
+        sizes = PAIRS[what][1], large or PAIRS[what][2]
+        figures += _figures(f"{what}, real processor", sizes, run(sizes, rounds, 5 * commands), bound=FLAT)
     tell("Cost of a message", load, figures)
 
 
@@ -103,7 +103,7 @@ async def _pair(fill: World, sizes: tuple[int, int], rounds: int, commands: int)
     return costs
 
 
-def _real(sizes: tuple[int, int], rounds: int, commands: int) -> tuple[list[float], list[float]]:
+def _real_members(sizes: tuple[int, int], rounds: int, commands: int) -> tuple[list[float], list[float]]:
     """As `_pair`, of groups with so many members, through a processor and a broker."""
     costs: tuple[list[float], list[float]] = ([], [])
     with lab(partitions=1) as service:
@@ -115,10 +115,33 @@ def _real(sizes: tuple[int, int], rounds: int, commands: int) -> tuple[list[floa
         service.wait_written(1 + sum(map(len, worlds)))
         for n in range(rounds + 1):
             for names, found in zip(worlds, costs, strict=True):
-                _, cost = measure(service, worker, [(0, value) for value in _messages(names, 5 * commands)], SIZE)
+                _, cost = measure(service, worker, [(0, value) for value in _messages(names, commands)], SIZE)
                 if n:
                     found.append(cost)
     return costs
+
+
+def _real_groups(sizes: tuple[int, int], rounds: int, commands: int) -> tuple[list[float], list[float]]:
+    """As `_pair`, of so many groups, each through a processor and a broker of its own, one idle meanwhile."""
+    costs: tuple[list[float], list[float]] = ([], [])
+    with ExitStack() as closing:
+        worlds = []
+        for size in sizes:
+            service = closing.enter_context(lab(partitions=SHARE))
+            work, worker = Load(service, size, members=3), service.worker()
+            worker.wait_open(SHARE)
+            service.write(work.groups())
+            service.wait_written(SHARE + size)
+            worlds.append((service, worker, work))
+        for n in range(rounds + 1):
+            for (service, worker, work), found in zip(worlds, costs, strict=True):
+                _, cost = measure(service, worker, work.messages(commands, SIZE), SIZE)
+                if n:
+                    found.append(cost)
+    return costs
+
+
+REAL = {"members a group": _real_members, "groups": _real_groups}
 
 
 def _figures(

@@ -22,6 +22,7 @@ from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import Lab, Worker, create, lab, post, record
 
 SIZES = (1, 4, 16, 64)
+CREATED_AT_ONCE = 50
 TARGET_AT_16 = 12_000
 _STEADY = (0.1, 0.95)
 _SAMPLE_S = 0.05
@@ -41,8 +42,12 @@ class Load:
             self._groups.setdefault(service.partition(name), []).append(name)
 
     def groups(self) -> list[tuple[int, bytes]]:
-        """The records that make the groups."""
-        return [(p, record([create(name, self._members)])) for p, names in self._groups.items() for name in names]
+        """The records that make the groups, some in each."""
+        return [
+            (partition, record([create(name, self._members) for name in names[start : start + CREATED_AT_ONCE]]))
+            for partition, names in self._groups.items()
+            for start in range(0, len(names), CREATED_AT_ONCE)
+        ]
 
     def messages(self, commands: int, size: int) -> list[tuple[int, bytes]]:
         """Records of `size` messages each, `commands` in all, one partition after the other."""

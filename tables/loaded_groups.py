@@ -53,12 +53,13 @@ class LoadedGroups:
             self._overtaken.add(state.id)
         self.weigh(state)
 
-    def weigh(self, state: Group) -> None:
-        """Count the rows of a group in memory again after it changed."""
-        weight, before = rows.count(state), self._weights.get(state.id, 0)
+    def weigh(self, state: Group) -> int:
+        """Count the rows of a group in memory again after it changed; how many it has."""
+        weight, before = rows.count_of(state), self._weights.get(state.id, 0)
         if weight != before:
             self._rows += weight - before
             self._weights[state.id] = weight
+        return weight
 
     def is_large(self, group_id: str) -> bool:
         """Whether a group that is not in memory has more rows than should be read at once; costs one row."""

@@ -53,7 +53,8 @@ class PartitionTables:
         self._loaded = LoadedGroups(groups, capacity, row_capacity)
         self._changed: set[str] = set()
         self._writing: set[str] = set()
-        self._replaced: dict[bytes, bytes | None] = {}
+        self._rebuilt: set[str] = set()
+        self._replaced: list[bytes] = []  # the keys that these had
         self._unmarked: list[bytes] = []
 
     def group(self, group_id: str) -> Group:
@@ -161,18 +162,19 @@ class PartitionTables:
         snapshot = Snapshot(tables=("groups",))
         for group_id in self._changed:
             state = self._loaded.changed(group_id)
-            snapshot.groups.extend(rows.part_rows(state, state.take_touched(), epoch))
-            self._loaded.weigh(state)
-        if self._replaced:
-            # A key is written once: a deletion before its row would, if a crash came between, take the void row away
-            # that tells the next owner to build the group anew.
+            weight = self._loaded.weigh(state)
+            snapshot.groups += rows.part_rows(state, state.take_touched(), epoch, weight)
+        if self._rebuilt:
             put = {key for key, _ in snapshot.groups}
-            snapshot.groups[:0] = [change for change in self._replaced.items() if change[0] not in put]
+            gone = [(key, None) for key in self._replaced if key not in put]
+            void = [rows.void_head(self._loaded.changed(group_id), epoch) for group_id in self._rebuilt]
+            snapshot.groups[:0] = [*void, *gone]
         if self._held is None:
             snapshot.history, snapshot.tables = self._history.take(epoch), BOTH
             snapshot.unmarked, self._unmarked = self._unmarked, []
         self._writing = self._changed
-        self._replaced, self._changed = {}, set()
+        self._changed = set()
+        self._replaced, self._rebuilt = [], set()
         return snapshot
 
     def history_snapshot(self, epoch: int) -> Snapshot:
@@ -199,8 +201,8 @@ class PartitionTables:
 
     def forget(self, group_id: str) -> None:
         """Begin to rebuild a group: its rows go, its state is empty, and the fold of its whole log must follow."""
-        for key, _ in self.stores["groups"].scan(rows.group_prefix(group_id)):
-            self._replaced[key] = None
+        self._replaced.extend(key for key, _ in self.stores["groups"].scan(rows.group_prefix(group_id)))
+        self._rebuilt.add(group_id)
         self.forget_history(group_id)
         self._loaded.put(Group(group_id))
         self._changed.add(group_id)

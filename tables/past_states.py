@@ -76,7 +76,7 @@ class PastStates:
 
     def _keep(self, state: Group) -> None:
         self._kept[state.id, state.seq] = state
-        while len(self._kept) > STATES_KEPT or sum(rows.count(s) for s in self._kept.values()) > ROWS_KEPT:
+        while len(self._kept) > STATES_KEPT or sum(rows.count_of(s) for s in self._kept.values()) > ROWS_KEPT:
             self._kept.popitem(last=False)
 
 

@@ -9,7 +9,7 @@ A group's keys begin with its id and a NUL, which no id may contain, so a group 
 | groups | `<group> NUL b <user>` | null: banned |
 | groups | `<group> NUL r <seq, 8 bytes>` | the history rule from that seq on |
 | groups | `<group> NUL p <user> NUL <from, 8 bytes>` | through: an ended membership |
-| groups | `<group> NUL s <user> NUL <client_msg_id>` | [seq, at_ms, digest] |
+| groups | `<group> NUL s <user> NUL <client_msg_id>` | `SentRow` |
 | history | `<group> NUL e <seq, 8 bytes>` | the event's bytes |
 | both | `NUL position` | `Position` |
 | both | `NUL claim <epoch, 8 bytes>` | the owner's name |
@@ -17,12 +17,13 @@ A group's keys begin with its id and a NUL, which no id may contain, so a group 
 A value is the epoch (8 bytes, big endian, signed) followed by the payload, JSON unless said otherwise.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Literal
 
 import msgspec
 
 from app.domain.commands import HistoryRule, JoinRule, Role
+from app.domain.evolve import forget_expired
 from app.domain.state import Group, Member, Part, Sent
 from app.log.records import CommandPlace
 
@@ -32,8 +33,11 @@ STALE_PREFIX = b"\x00stale"
 EPOCH_BYTES = 8
 
 
-class Head(msgspec.Struct, frozen=True, array_like=True):
-    """A group's row that every event changes; kept small."""
+HEAD_EVERY = 64  # seqs, at the latest
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A group's row that says up to which event its rows reach, unless a newer `sent` row says it; kept small."""
 
     seq: int
     first: int
@@ -45,6 +49,15 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     rules: list[tuple[int, HistoryRule]] = []  # in rows of before each rule had one of its own
     pruned: int = 0
     rows: int = 0  # how many the group has, so that a large one is loaded in slices
+
+
+class SentRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """An accepted key; `head`: with this row the group's rows are whole up to `seq`, as if its head said so."""
+
+    seq: int
+    at_ms: int
+    digest: str
+    head: bool = False
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,13 +87,13 @@ _head = msgspec.json.Decoder(Head)
 _member = msgspec.json.Decoder(tuple[Role, int, int])
 _past = msgspec.json.Decoder(int | list[tuple[int, int]])  # the list: a row of before each span had one of its own
 _rule = msgspec.json.Decoder(HistoryRule)
-_sent = msgspec.json.Decoder(tuple[int, int, str])
+_sent = msgspec.json.Decoder(SentRow)
 _position = msgspec.json.Decoder(Position)
 
 
 def value(epoch: int, payload: bytes) -> bytes:
     """A row's value."""
-    return epoch.to_bytes(EPOCH_BYTES, "big", signed=True) + payload
+    return _stamp(epoch) + payload
 
 
 def epoch_of(row: bytes) -> int:
@@ -133,37 +146,89 @@ def decode_position(row: bytes) -> Position:
     return _position.decode(payload_of(row))
 
 
-def part_rows(group: Group, parts: Collection[Part], epoch: int) -> Iterator[tuple[bytes, bytes | None]]:
-    """The rows of the named parts of `group`, None for a part that is gone; `head` last (model.md H10).
+def part_rows(
+    group: Group, parts: Collection[Part], epoch: int, count: int | None = None
+) -> list[tuple[bytes, bytes | None]]:
+    """The rows of the named parts of `group`, None for a part that is gone, in an order that a crash may cut.
+
+    `count`: how many rows it has, which its head says; counted here where it is None.
 
     Rules and ended memberships come first, as they arose: where a crash cuts a flush, a membership whose row is gone or
-    newer has left its end behind, and the fold from the old head makes the same state.
+    newer has left its end behind, and the fold from the old head makes the same state. The `head` comes after all that
+    it speaks for (model.md H10). Where only messages came, it is not written: their `sent` rows, in the order of seq,
+    say that they speak for it, each for its moment. Last go the keys that left the window: one of them may be the row
+    that spoke for the head until now.
     """
-    prefix = group_prefix(group.id)
-    for part in _ordered(parts):
-        match part:
-            case ("sent", user, client_msg_id):
-                s = group.sent.get((user, client_msg_id))
-                payload = None if s is None else _encode((s.seq, s.at_ms, s.digest))
-                yield prefix + b"s" + user.encode() + b"\x00" + client_msg_id.encode(), _maybe(epoch, payload)
-            case ("head",):
-                pass
-            case ("member", user):
-                m = group.members.get(user)
-                payload = None if m is None else _encode((m.role, m.joined, m.place))
-                yield prefix + b"m" + user.encode(), _maybe(epoch, payload)
-            case ("ban", user):
-                yield prefix + b"b" + user.encode(), _maybe(epoch, b"null" if user in group.banned else None)
-            case ("rule", seq):
-                rule = next((rule for since, rule in group.rules if since == int(seq)), None)
-                yield prefix + b"r" + _seq(int(seq)), _maybe(epoch, None if rule is None else _encode(rule))
-            case ("past", user, since):
-                through = next((t for s, t in group.past.get(user, ()) if s == int(since)), None)
-                key = prefix + b"p" + user.encode() + b"\x00" + _seq(int(since))
-                yield key, _maybe(epoch, None if through is None else b"%d" % through)
-            case _:
-                raise AssertionError(f"no row for {part}")
-    head = Head(
+    prefix, stamp = group_prefix(group.id), _stamp(epoch)
+    speaks = _messages_only(group, parts)
+    changed: list[tuple[bytes, bytes | None]] = []
+    gone: list[tuple[bytes, bytes | None]] = []
+    for part in _by_seq(group, parts) if speaks and len(parts) > 1 else _ordered(parts):
+        if part[0] == "sent":
+            _, user, client_msg_id = part
+            key = prefix + b"s" + user.encode() + b"\x00" + client_msg_id.encode()
+            s = group.sent.get((user, client_msg_id))
+            if s is None:
+                gone.append((key, None))
+            else:
+                said = (s.seq, s.at_ms, s.digest, True) if speaks else (s.seq, s.at_ms, s.digest)
+                changed.append((key, stamp + _encode(said)))
+        elif part[0] != "head":
+            suffix, payload = _rare_part(group, part)
+            changed.append((prefix + suffix, None if payload is None else stamp + payload))
+    if not speaks:
+        changed.append((prefix + b"h", stamp + _encode(_head_of(group, count))))
+    return changed + gone if gone else changed
+
+
+def void_head(group: Group, epoch: int) -> tuple[bytes, bytes]:
+    """A `head` that makes whoever loads it build the group anew (rule F3): the owner `epoch` writes it before its rows.
+
+    A crash between these would otherwise leave right ones over the void ones that told of it.
+    """
+    return head_key(group.id), value(epoch - 1, _encode(_head_of(group)))
+
+
+def _messages_only(group: Group, parts: Collection[Part]) -> bool:
+    """Whether the newest `sent` row can speak for the head, which is written now and then for its count of rows."""
+    if not parts or group.seq % HEAD_EVERY < len(parts):
+        return False
+    for part in parts:
+        if part[0] != "sent":
+            return False
+    newest = next(reversed(group.sent.values()), None)
+    return newest is not None and newest.seq == group.seq
+
+
+def _by_seq(group: Group, parts: Collection[Part]) -> Collection[Part]:
+    def seq(part: Part) -> int:
+        sent = group.sent.get((part[1], part[2]))
+        return 0 if sent is None else sent.seq
+
+    return sorted(parts, key=seq)
+
+
+def _rare_part(group: Group, part: Part) -> tuple[bytes, bytes | None]:
+    """The key behind the group's prefix, and the payload."""
+    match part:
+        case ("member", user):
+            m = group.members.get(user)
+            return b"m" + user.encode(), None if m is None else _encode((m.role, m.joined, m.place))
+        case ("ban", user):
+            return b"b" + user.encode(), b"null" if user in group.banned else None
+        case ("rule", seq):
+            rule = next((rule for since, rule in group.rules if since == int(seq)), None)
+            return b"r" + _seq(int(seq)), None if rule is None else _encode(rule)
+        case ("past", user, since):
+            through = next((t for s, t in group.past.get(user, ()) if s == int(since)), None)
+            key = b"p" + user.encode() + b"\x00" + _seq(int(since))
+            return key, None if through is None else b"%d" % through
+        case _:
+            raise AssertionError(f"no row for {part}")
+
+
+def _head_of(group: Group, count: int | None = None) -> Head:
+    return Head(
         group.seq,
         group.first,
         group.life,
@@ -172,9 +237,8 @@ def part_rows(group: Group, parts: Collection[Part], epoch: int) -> Iterator[tup
         group.topic,
         group.join,
         pruned=group.pruned,
-        rows=count(group),
+        rows=count_of(group) if count is None else count,
     )
-    yield prefix + b"h", value(epoch, _encode(head))
 
 
 def _ordered(parts: Collection[Part]) -> Collection[Part]:
@@ -188,7 +252,7 @@ def _ordered(parts: Collection[Part]) -> Collection[Part]:
     return [*sorted(first, key=lambda part: int(part[-1])), *rest]
 
 
-def count(group: Group) -> int:
+def count_of(group: Group) -> int:
     """About how many rows a group has; a user's ended memberships count as one."""
     return 1 + len(group.rules) + len(group.members) + len(group.banned) + len(group.past) + len(group.sent)
 
@@ -206,6 +270,7 @@ class GroupReader:
         self._start = len(group_prefix(group))
         self._members: list[tuple[str, Member]] = []
         self._sent: list[tuple[tuple[str, str], Sent]] = []
+        self._spoken = (0, 0)  # seq and instant of the newest row that speaks for the head
 
     def add(self, key: bytes, row: bytes) -> None:
         """Take in one row."""
@@ -227,11 +292,16 @@ class GroupReader:
             _add_past(state, name, _past.decode(payload))
         elif kind == b"s":
             user, client_msg_id = name.split(b"\x00")
-            self._sent.append(((user.decode(), client_msg_id.decode()), Sent(*_sent.decode(payload))))
+            sent = _sent.decode(payload)
+            self._sent.append(((user.decode(), client_msg_id.decode()), Sent(sent.seq, sent.at_ms, sent.digest)))
+            if sent.head and sent.seq > self._spoken[0]:
+                self._spoken = sent.seq, sent.at_ms
 
     def group(self) -> Group:
         """The group, its parts in the order that the fold made: of seq, of joining, of sending."""
         state = self._state
+        if self._spoken[0] > state.seq:
+            state.seq, state.at_ms = self._spoken
         state.rules = sorted(set(state.rules))
         for spans in state.past.values():
             spans.sort()
@@ -239,6 +309,7 @@ class GroupReader:
         self._sent.sort(key=lambda item: item[1].seq)
         state.members.update(self._members)
         state.sent.update(self._sent)
+        forget_expired(state)  # a crash may have come before the deletion of their rows
         return state
 
 
@@ -255,5 +326,5 @@ def _seq(seq: int) -> bytes:
     return seq.to_bytes(8, "big")
 
 
-def _maybe(epoch: int, payload: bytes | None) -> bytes | None:
-    return None if payload is None else value(epoch, payload)
+def _stamp(epoch: int) -> bytes:
+    return epoch.to_bytes(EPOCH_BYTES, "big", signed=True)

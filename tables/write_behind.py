@@ -107,9 +107,7 @@ class TableChangelog:
         self._store.write(changes, self._next - 1)
 
     def _send(self, changes: list[Change]) -> asyncio.Future[int]:
-        deletion = [(EPOCH_HEADER, b"%d" % self._epoch)]
-        records = [(key, row, deletion if row is None else None) for key, row in changes]
-        return self._producer.send_all(self.topic, self._partition, records)
+        return self._producer.send_all(self.topic, self._partition, changes, [(EPOCH_HEADER, b"%d" % self._epoch)])
 
     def _take_foreign(self, keys: list[bytes]) -> None:
         self._take_claims(key for key in keys if key.startswith(rows.CLAIM_PREFIX))

@@ -46,7 +46,6 @@ def evolve(group: Group, event: Event, request: str = "") -> Group:
         raise SeqGapError(f"{group.id}: event {event.seq} after {group.seq}")
     group.seq = event.seq
     group.at_ms = instants.to_ms(event.at)
-    group.touched.add(("head",))
     _apply(group, event)
     _remember(group, event, request)
     return group
@@ -61,6 +60,7 @@ def _apply(group: Group, event: Event) -> None:  # noqa: C901 - a branch a comma
             _forget_keys(group)
             group.life, group.first, group.pruned = "alive", event.seq, 0
             group.name, group.topic, group.join = d.name, d.topic, d.join
+            group.touched.add(("head",))
             _rule(group, event.seq, d.history)
             for place, new in enumerate(d.members):
                 _enter(group, new.user, Member(new.role, event.seq, place))
@@ -68,11 +68,13 @@ def _apply(group: Group, event: Event) -> None:  # noqa: C901 - a branch a comma
             group.name = group.name if d.name is None else d.name
             group.topic = group.topic if d.topic is None else d.topic
             group.join = d.join or group.join
+            group.touched.add(("head",))
             if d.history is not None:
                 _rule(group, event.seq, d.history)
         case GroupDeleted():
             _end_life(group)
             group.life = "deleted"
+            group.touched.add(("head",))
         case MemberJoined() as d:
             _enter(group, d.user, Member(d.role, event.seq))
         case MemberLeft() as d:
@@ -93,6 +95,7 @@ def _apply(group: Group, event: Event) -> None:  # noqa: C901 - a branch a comma
             _set_role(group, d.user, d.role)
         case HistoryPruned() as d:
             group.pruned = max(group.pruned, d.through)
+            group.touched.add(("head",))
 
 
 # A crash may leave rows that are newer than the head they are folded on from, so a rule, a membership or its end may be
@@ -136,9 +139,14 @@ def _remember(group: Group, event: Event, request: str) -> None:
         group.sent.pop(key, None)  # an expired key used again goes to the end of the order
         group.sent[key] = Sent(event.seq, group.at_ms, request or idempotency.digest_of_event(event))
         group.touched.add(("sent", *key))
+    forget_expired(group)
+
+
+def forget_expired(group: Group) -> None:
+    """Let go of the keys that are out of the window or of an earlier life, the oldest first."""
     while group.sent:
         key, sent = next(iter(group.sent.items()))
-        if not idempotency.expired(sent, group.seq, group.at_ms):
+        if sent.seq >= group.first and not idempotency.expired(sent, group.seq, group.at_ms):
             break
         del group.sent[key]
         group.touched.add(("sent", *key))

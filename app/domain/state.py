@@ -14,8 +14,8 @@ from app.domain.commands import HistoryRule, JoinRule, Role
 
 RANK: dict[Role, int] = {"reader": 0, "member": 1, "admin": 2, "owner": 3}
 
-# What `evolve` changed, for the tables: ("head",), ("rule", seq), ("member", user), ("ban", user),
-# ("past", user, from) or ("sent", user, client_msg_id).
+# What `evolve` changed, for the tables, beside seq and instant: ("head",) for the rest of the group itself,
+# ("rule", seq), ("member", user), ("ban", user), ("past", user, from) or ("sent", user, client_msg_id).
 Part = tuple[str, ...]
 
 

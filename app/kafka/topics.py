@@ -1,6 +1,7 @@
 """The topics: made once, and checked by every process at its start (design §3)."""
 
 import logging
+import time
 from dataclasses import dataclass
 
 from confluent_kafka import KafkaException, TopicCollection
@@ -42,6 +43,8 @@ __all__ = [
     "specs",
 ]
 
+_POLL_S = 0.1
+
 _log = logging.getLogger("topics")
 
 
@@ -68,11 +71,11 @@ class _Found:
 
 
 def create(bootstrap: str, app_id: str, partitions: int, replication: int, timeout_s: float = 30) -> list[str]:
-    """Make the topics that are missing; the names of those made. Existing ones stay as they are.
+    """Make the topics that are missing; the names of those made, once the broker tells of all. Others stay as they are.
 
     Raises:
-        TopicsError: the broker refused, or did not answer in `timeout_s`; or topics of ours exist with another number
-            of partitions than the missing ones would get, and nothing was made.
+        TopicsError: the broker refused, or did not answer or tell of them in `timeout_s`; or topics of ours exist with
+            another number of partitions than the missing ones would get, and nothing was made.
     """
     wanted = {spec.name: spec for spec in specs(app_id, replication)}
     admin = _admin(bootstrap)
@@ -94,9 +97,21 @@ def create(bootstrap: str, app_id: str, partitions: int, replication: int, timeo
             except KafkaException as refused:
                 if refused.args[0].name() != "TOPIC_ALREADY_EXISTS":
                     raise
+        _wait_told(admin, bootstrap, set(wanted), timeout_s)
     except KafkaException as refused:
         raise TopicsError(f"{bootstrap}: {refused.args[0].str()}") from refused
     return made
+
+
+def _wait_told(admin: AdminClient, bootstrap: str, names: set[str], timeout_s: float) -> None:
+    """Wait for the broker's metadata, which follow the controller's: on a slow machine, by seconds."""
+    deadline = time.monotonic() + timeout_s
+    while untold := names - set(admin.list_topics(timeout=timeout_s).topics):
+        if time.monotonic() > deadline:
+            raise TopicsError(
+                f"{bootstrap}: made, but not told of after {timeout_s:.0f} s: {', '.join(sorted(untold))}"
+            )
+        time.sleep(_POLL_S)
 
 
 def check(bootstrap: str, app_id: str, partitions: int | None = None, timeout_s: float = 30) -> Layout:

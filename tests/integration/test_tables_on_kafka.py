@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 from confluent_kafka import Producer as PlainProducer
 
-from app.domain.events import Event, MessagePosted, encode_event
+from app.domain.events import Event, MemberJoined, MessagePosted, encode_event
 from app.domain.state import Group
 from app.kafka import consumer, topics
 from app.kafka.producer import Producer
@@ -133,10 +133,11 @@ async def opened(
     return producer, logs
 
 
-def post(seq: int) -> Event:
+def post(seq: int, data: MessagePosted | MemberJoined | None = None) -> Event:
+    data = data or MessagePosted(text="t")
     return Event(
-        group="g", seq=seq, id=str(seq), kind="message.posted", by="a", at="2026-11-25T01:20:00.123Z",
-        client_msg_id=f"m{seq}", data=MessagePosted(text="t"),
+        group="g", seq=seq, id=str(seq), kind=data.kind, by="a", at="2026-11-25T01:20:00.123Z",
+        client_msg_id=f"m{seq}", data=data,
     )  # fmt: skip
 
 
@@ -148,17 +149,17 @@ async def test_a_flush_writes_a_groups_head_after_its_other_rows_and_the_positio
     producer, logs = await opened(changelog, 4, tables)
     for seq in (1, 2):
         tables.apply(post(seq), encode_event(post(seq)))
+    joined = post(3, MemberJoined(user="b", role="member"))
+    tables.apply(joined, encode_event(joined))
     await WriteBehind(tables, logs, 4).flush(tables.snapshot(4), AT)
     await producer.close(5)
     keys = await asyncio.to_thread(changelog.read, "groups")
     assert keys[0] == rows.claim_key(4)
-    assert sorted(keys[1:3]) == [b"g\0sa\0m1", b"g\0sa\0m2"]
-    assert keys[3:] == [b"g\0h", rows.POSITION_KEY]
-    assert (await asyncio.to_thread(changelog.read, "history"))[1:] == [
-        rows.event_key("g", 1),
-        rows.event_key("g", 2),
-        rows.POSITION_KEY,
-    ]
+    assert sorted(keys[1:5]) == [b"g\0mb", b"g\0sa\0m1", b"g\0sa\0m2", b"g\0sa\0m3"]
+    assert keys[5:] == [b"g\0h", rows.POSITION_KEY]
+    history = await asyncio.to_thread(changelog.read, "history")
+    assert history[1:4] == [rows.event_key("g", seq) for seq in (1, 2, 3)]
+    assert history[-1] == rows.POSITION_KEY
     assert all(
         (position(store), store.offset()) == (AT, end)
         for store, end in zip(tables.stores.values(), (4, 3), strict=True)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
@@ -64,6 +65,41 @@ def test_missing_topics_are_named_and_then_made_once(module_broker: str) -> None
     assert first == again
     assert first.partitions == 2
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{22}", each) for each in (first.log_id, first.commands_topic_id))
+
+
+class LateAdmin:
+    """An admin client of a broker whose metadata tell of new topics late, as they do on a slow machine."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self._admin = AdminClient({"bootstrap.servers": bootstrap})
+        self._late = 0
+
+    def list_topics(self, timeout: float) -> Any:
+        found = self._admin.list_topics(timeout=timeout)
+        if self._late:
+            self._late -= 1
+            found.topics = {}
+        return found
+
+    def create_topics(self, new: list[NewTopic], operation_timeout: float) -> Any:
+        self._late = 3
+        return self._admin.create_topics(new, operation_timeout=operation_timeout)
+
+
+def test_topics_are_made_when_the_broker_tells_of_them(made: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = LateAdmin(made)
+    monkeypatch.setattr(topics, "_admin", lambda _: admin)
+    assert sorted(topics.create(made, "late", 2, 1)) == ["late-groups-changelog", "late-history-changelog"]
+    assert "late-groups-changelog" in admin.list_topics(10).topics
+
+
+def test_a_broker_that_never_tells_of_its_topics_is_said(made: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = LateAdmin(made)
+    monkeypatch.setattr(topics, "_admin", lambda _: admin)
+    monkeypatch.setattr(admin, "_late", 10**9)
+    monkeypatch.setattr(admin, "create_topics", lambda *_, **__: {})
+    with pytest.raises(topics.TopicsError, match="made, but not told of after 1 s: auerbach-groups-changelog"):
+        topics.create(made, "auerbach", 2, 1, timeout_s=1)
 
 
 def test_topics_as_they_are_made_need_no_advice(made: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,7 @@
 `switch_off(rule, patch)` replaces what holds the rule; `patch` is `setattr`, or a monkeypatch's that takes it back.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from agents import opening, partition
@@ -145,13 +145,11 @@ def _changelog_first(patch: Patch) -> None:
 
 
 def _head_last(patch: Patch) -> None:
-    """A group's head comes after its other rows (H10)."""
+    """A group's head, or the row that speaks for it, comes after its other rows (H10)."""
     part_rows = rows.part_rows
 
-    def head_first(*arguments: Any) -> Iterator[Any]:
-        *others, head = part_rows(*arguments)
-        yield head
-        yield from others
+    def head_first(*arguments: Any) -> list[Any]:
+        return part_rows(*arguments)[::-1]
 
     patch(rows, "part_rows", head_first)
 

@@ -88,7 +88,7 @@ async def test_a_producer_writes_nothing_behind_a_pause(clock: Clock, monkeypatc
     with pytest.raises(Left):
         producer.send("t", 0, key=None, value=b"behind")
     with pytest.raises(Left):
-        producer.send_all("t", 0, [(b"k", b"behind", None)])
+        producer.send_all("t", 0, [(b"k", b"behind")], [])
     assert written == [b"before"]
     await producer.close(timeout_s=1)
 

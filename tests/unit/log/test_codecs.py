@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from app import reads
 from app.domain import commands, events
+from app.domain.evolve import forget_expired
 from app.domain.instants import to_ms, to_text
 from app.domain.state import Group, Member, Sent
 from app.log.records import (
@@ -176,6 +177,8 @@ def groups(draw: st.DrawFn) -> Group:
     sent = draw(st.dictionaries(st.tuples(st.just("") | ids, keys), st.tuples(seqs, seqs, texts), max_size=4))
     for key, (seq, at_ms, digest) in sorted(sent.items(), key=lambda item: item[1][0]):
         group.sent[key] = Sent(seq, at_ms, digest)
+    forget_expired(group)  # as a fold leaves it
+    group.take_touched()
     return group
 
 
