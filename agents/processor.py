@@ -39,7 +39,7 @@ REWIND_S = 0.2  # between two rewinds of one partition
 HEARTBEAT_S = 0.3  # how soon a worker learns that another came or left, and all wait for it
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Let Python's cycle collector look at new objects only, and seldom.
 
     What Faust made at import stays for ever, and groups in memory are no garbage: walking all of it over and over takes
@@ -64,7 +64,7 @@ def main(settings: Settings, install_pages: Callable[[Any, Inspector], None]) ->
     port = settings.views_port or _free_port(settings.views_host)
     processor = _Processor(settings, layout, port)
     install_pages(processor.app.web.web_app, processor.inspector())
-    _spare_the_collector()
+    spare_the_collector()
     worker = Worker(processor.app, loglevel="WARNING", redirect_stdouts=False)
     worker.execute_from_commandline()
 

@@ -81,7 +81,7 @@ def main(rounds: int, commands: int, large: int | None, real: bool) -> None:
         figures += _figures(what, (low, large or high), costs, bound=None if fill is uncached else FLAT)
     for what, run in REAL.items() if real else ():
         sizes = PAIRS[what][1], large or PAIRS[what][2]
-        figures += _figures(f"{what}, real processor", sizes, run(sizes, rounds, 5 * commands), bound=FLAT)
+        figures += _figures(f"{what}, real processor", sizes, run(sizes, rounds, 10 * commands), bound=FLAT)
     tell("Cost of a message", load, figures)
 
 
@@ -132,12 +132,11 @@ def _real_groups(sizes: tuple[int, int], rounds: int, commands: int) -> tuple[li
             worker.wait_open(SHARE)
             service.write(work.groups())
             service.wait_written(SHARE + size)
+            measure(service, worker, work.messages(3 * sizes[1], SIZE), SIZE)  # each group has had some
             worlds.append((service, worker, work))
-        for n in range(rounds + 1):
+        for _ in range(rounds):
             for (service, worker, work), found in zip(worlds, costs, strict=True):
-                _, cost = measure(service, worker, work.messages(commands, SIZE), SIZE)
-                if n:
-                    found.append(cost)
+                found.append(measure(service, worker, work.messages(2 * commands, SIZE), SIZE)[1])
     return costs
 
 

@@ -18,6 +18,7 @@ from agents.commands import CommandRecord
 from agents.context import Context
 from agents.opening import Opened
 from agents.partition import Partition
+from agents.processor import spare_the_collector
 from app.config import Settings
 from app.domain.commands import Command
 from app.domain.events import Event, encode_event
@@ -110,6 +111,7 @@ class Bench:
     @classmethod
     async def open(cls, groups: RocksStore, history: RocksStore) -> Self:
         """Open a partition over empty tables."""
+        spare_the_collector()
         producer = MemoryProducer()
         settings = Settings()
         context = Context(

@@ -163,7 +163,7 @@ def part_rows(
     speaks = _messages_only(group, parts)
     changed: list[tuple[bytes, bytes | None]] = []
     gone: list[tuple[bytes, bytes | None]] = []
-    for part in _by_seq(group, parts) if speaks and len(parts) > 1 else _ordered(parts):
+    for part in _by_seq(group, parts) if speaks else _ordered(parts):
         if part[0] == "sent":
             _, user, client_msg_id = part
             key = prefix + b"s" + user.encode() + b"\x00" + client_msg_id.encode()
@@ -201,6 +201,9 @@ def _messages_only(group: Group, parts: Collection[Part]) -> bool:
 
 
 def _by_seq(group: Group, parts: Collection[Part]) -> Collection[Part]:
+    if len(parts) == 1:
+        return parts
+
     def seq(part: Part) -> int:
         sent = group.sent.get((part[1], part[2]))
         return 0 if sent is None else sent.seq
