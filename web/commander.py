@@ -3,9 +3,9 @@
 import asyncio
 import heapq
 import itertools
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from confluent_kafka import KafkaError, KafkaException
@@ -21,12 +21,18 @@ from web import metrics
 
 GATHER_S = 0.001
 RECORD_BYTES = 256 * 1024
+# Records of a partition that librdkafka may hold at a time. What waits here beyond them can still be taken back, which
+# librdkafka's own queue does not allow with certainty: it does not tell whether a record was ever sent.
+UNDER_WAY = 16
 PENDING = 20_000
+WAITING_BYTES = 64 * 1024 * 1024
 SWEEP_S = 0.1
 WARN_EVERY_S = 1.0
 
 TIMEOUT = Rejection("timeout", "the outcome is unknown; repeat with the same client_msg_id", temporary=True)
 UNAVAILABLE = Rejection("unavailable", "the command could not be handed to the broker", temporary=True)
+# A report's errors after which the producer produces nothing more.
+_ENDS = {KafkaError._FATAL, KafkaError._GAPLESS_GUARANTEE}  # noqa: SLF001 - their public names
 
 _log = logger("web")
 
@@ -56,23 +62,24 @@ class _Pending:
     key: bytes
     since: float
     on_result: OnResult
+    sent: bool = False  # handed over: from then on it may be in the log
 
 
 @dataclass(slots=True)
-class _Gathered:
-    """Commands of one partition that leave together."""
+class _Way:
+    """The way to one partition: commands (id, key, encoded) that wait for their record, and records under way."""
 
-    key: bytes
-    ids: list[str]
-    encoded: list[bytes]
-    size: int
+    waiting: deque[tuple[str, bytes, bytes]] = field(default_factory=deque)
+    waiting_bytes: int = 0
+    under_way: int = 0
+    gathering: bool = False
 
 
 class Commander:
     """Sends commands and tells each one's outcome once, within its deadline.
 
     An outcome comes from a reader of the log (`on_event`, `on_outcome`) or from the clock. `unavailable` is said
-    only of a command that was certainly not appended.
+    only of a command that was certainly not appended: one that was never handed to the producer, and will not be.
     """
 
     def __init__(
@@ -86,7 +93,8 @@ class Commander:
         self._partitions = partitions
         self._loop = asyncio.get_running_loop()
         self._numbers = itertools.count(1)
-        self._gathered: dict[int, _Gathered] = {}
+        self._ways: dict[int, _Way] = {}
+        self._waiting_bytes = 0
         self._pending: dict[str, _Pending] = {}
         self._groups: Counter[bytes] = Counter()
         self._idle = asyncio.Event()
@@ -110,14 +118,14 @@ class Commander:
 
     def submit(self, command: Command, *, deadline: float, on_result: OnResult) -> None:
         """Send `command`; `on_result` is called once, by `deadline` (the loop's time) at the latest, maybe at once."""
-        if len(self._pending) >= PENDING:
+        if len(self._pending) >= PENDING or self._waiting_bytes >= WAITING_BYTES:
             on_result(UNAVAILABLE)
             return
         key = command.group.encode()
         self._pending[command.id] = _Pending(key, self._loop.time(), on_result)
         self._groups[key] += 1
         heapq.heappush(self._deadlines, (deadline, command.id))
-        self._gather(partition_for(key, self._partitions), key, command.id, encode_command(command))
+        self._gather(partition_for(key, self._partitions), command.id, key, encode_command(command))
 
     def on_event(self, command_id: str, seq: int, at: str) -> None:
         """A valid event of this command was read in the log."""
@@ -149,47 +157,100 @@ class Commander:
             pass
 
     def sweep(self, now: float) -> None:
-        """Say `timeout` of every command whose deadline is before `now`."""
+        """Tell every command whose deadline is before `now`: `timeout` if it may be in the log, else `unavailable`."""
         while self._deadlines and self._deadlines[0][0] <= now:
-            self._settle(heapq.heappop(self._deadlines)[1], TIMEOUT)
+            command_id = heapq.heappop(self._deadlines)[1]
+            pending = self._pending.get(command_id)
+            if pending is not None:
+                self._settle(command_id, TIMEOUT if pending.sent else UNAVAILABLE)
+        for way in self._ways.values():
+            self._drop_settled(way)
         metrics.PENDING.set(len(self._pending))
 
-    def _gather(self, partition: int, key: bytes, command_id: str, encoded: bytes) -> None:
-        gathered = self._gathered.get(partition)
-        if gathered is not None and gathered.size + len(encoded) + 1 > RECORD_BYTES:
-            self._send(partition)
-            gathered = None
-        if gathered is None:
-            self._gathered[partition] = _Gathered(key, [command_id], [encoded], len(encoded) + 2)
-            self._loop.call_later(GATHER_S, self._send, partition)
-        else:
-            gathered.ids.append(command_id)
-            gathered.encoded.append(encoded)
-            gathered.size += len(encoded) + 1
+    def _gather(self, partition: int, command_id: str, key: bytes, encoded: bytes) -> None:
+        way = self._ways.setdefault(partition, _Way())
+        way.waiting.append((command_id, key, encoded))
+        way.waiting_bytes += len(encoded)
+        self._waiting_bytes += len(encoded)
+        self._send(partition, way, least_bytes=RECORD_BYTES)
+        if not way.gathering:
+            way.gathering = True
+            self._loop.call_later(GATHER_S, self._gathered, partition, way)
 
-    def _send(self, partition: int) -> None:
-        gathered = self._gathered.pop(partition, None)
-        if gathered is None:
-            return
-        one = len(gathered.encoded) == 1
-        value = gathered.encoded[0] if one else b"[" + b",".join(gathered.encoded) + b"]"
+    def _gathered(self, partition: int, way: _Way) -> None:
+        way.gathering = False
+        self._send(partition, way)
+
+    def _send(self, partition: int, way: _Way, least_bytes: int = 0) -> None:
+        """Hand over what waits, as many records as may be under way; the rest goes when one of them has arrived.
+
+        `least_bytes`: only while more than so much waits.
+        """
+        while way.under_way < UNDER_WAY and way.waiting_bytes > least_bytes:
+            commands = self._next_record(way)
+            if not commands:
+                return
+            self._produce(partition, way, commands)
+
+    def _next_record(self, way: _Way) -> list[tuple[str, bytes, bytes]]:
+        """Take the commands of the next record, at least one if any waits; those told `unavailable` are left out."""
+        commands: list[tuple[str, bytes, bytes]] = []
+        size = 2
+        self._drop_settled(way)
+        while way.waiting and (not commands or size + len(way.waiting[0][2]) <= RECORD_BYTES):
+            command = self._take(way)
+            commands.append(command)
+            size += len(command[2]) + 1
+            self._drop_settled(way)
+        return commands
+
+    def _drop_settled(self, way: _Way) -> None:
+        while way.waiting and way.waiting[0][0] not in self._pending:
+            self._take(way)
+
+    def _take(self, way: _Way) -> tuple[str, bytes, bytes]:
+        command = way.waiting.popleft()
+        way.waiting_bytes -= len(command[2])
+        self._waiting_bytes -= len(command[2])
+        return command
+
+    def _produce(self, partition: int, way: _Way, commands: list[tuple[str, bytes, bytes]]) -> None:
+        ids = [command_id for command_id, _, _ in commands]
+        encoded = [command for _, _, command in commands]
+        value = encoded[0] if len(encoded) == 1 else b"[" + b",".join(encoded) + b"]"
 
         def report(_offset: int | None, error: KafkaError | None) -> None:
+            way.under_way -= 1
             # No error: who reads the log will tell. An error: the record may have been appended all the same.
             if error is not None:
-                self._warn("commands not delivered", error.str())
-                for command_id in gathered.ids:
-                    self._settle(command_id, TIMEOUT)
+                self._not_delivered(ids, error)
+            if not way.gathering:  # else they leave together in a moment
+                self._send(partition, way)
 
         try:
-            self._producer.produce(topics.COMMANDS, partition, key=gathered.key, value=value, report=report)
-            metrics.COMMAND_RECORDS.inc()
+            self._producer.produce(topics.COMMANDS, partition, key=commands[0][1], value=value, report=report)
         except (QueueFullError, KafkaException) as refused:
-            self._warn("commands not queued", str(refused))
-            for command_id in gathered.ids:
-                self._settle(command_id, UNAVAILABLE)
-            if isinstance(refused, KafkaException) and refused.args[0].fatal():
-                self._on_fatal(refused)
+            self._not_queued(ids, refused)
+            return
+        metrics.COMMAND_RECORDS.inc()
+        way.under_way += 1
+        for command_id in ids:
+            if (pending := self._pending.get(command_id)) is not None:
+                pending.sent = True
+
+    def _not_delivered(self, ids: list[str], error: KafkaError) -> None:
+        self._warn("commands not delivered", error.str())
+        for command_id in ids:
+            self._settle(command_id, TIMEOUT)
+        if error.fatal() or error.code() in _ENDS:
+            self._on_fatal(KafkaException(error))
+
+    def _not_queued(self, ids: list[str], refused: QueueFullError | KafkaException) -> None:
+        self._warn("commands not queued", str(refused))
+        for command_id in ids:
+            self._settle(command_id, UNAVAILABLE)
+        if isinstance(refused, KafkaException) and refused.args[0].fatal():
+            self._on_fatal(refused)
 
     def _warn(self, what: str, error: str) -> None:
         """Log at most once a second: there may be a thousand of these while a broker is away."""

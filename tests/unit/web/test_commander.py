@@ -11,7 +11,8 @@ from app.domain.outcomes import Rejection, Unchanged
 from app.kafka.partition import partition_for
 from app.kafka.producer import QueueFullError
 from app.reads import Outcome
-from web.commander import PENDING, RECORD_BYTES, Accepted, Commander, Result
+from web import commander as under_test
+from web.commander import PENDING, RECORD_BYTES, TIMEOUT, UNAVAILABLE, UNDER_WAY, Accepted, Commander, Result
 
 
 class FakeProducer:
@@ -24,6 +25,10 @@ class FakeProducer:
         if self.refuses is not None:
             raise self.refuses
         self.records.append((partition, key, value, report))
+
+    def report(self, at: int, error: KafkaError | None) -> None:
+        """The delivery report of the record `at`."""
+        self.records[at][3](None if error else at, error)
 
     async def wait(self, count: int) -> None:
         async with asyncio.timeout(2):
@@ -45,6 +50,10 @@ class Rig:
         deadline = asyncio.get_running_loop().time() + 10
         self.commander.submit(command, deadline=deadline, on_result=lambda result: self._settle(command_id, result))
         return command_id
+
+    def overdue(self, after_s: float) -> None:
+        """The clock moves on by `after_s`."""
+        self.commander.sweep(asyncio.get_running_loop().time() + after_s)
 
     def _settle(self, command_id: str, result: Result) -> None:
         assert command_id not in self.results
@@ -130,12 +139,76 @@ async def test_what_was_certainly_not_queued_is_unavailable(why: Exception) -> N
 async def test_what_is_overdue_times_out_and_what_is_not_stays() -> None:
     rig = Rig()
     number = rig.submit()
-    now = asyncio.get_running_loop().time()
-    rig.commander.sweep(now + 9)
+    await rig.producer.wait(1)
+    rig.overdue(9)
     assert rig.results == {}
-    rig.commander.sweep(now + 11)
-    assert rig.results[number].code == "timeout"  # type: ignore[union-attr]
+    rig.overdue(11)
+    assert rig.results == {number: TIMEOUT}
     await asyncio.wait_for(rig.commander.settled(1), 0.5)
+
+
+async def test_an_outcome_that_comes_after_the_timeout_is_dropped() -> None:
+    rig = Rig()
+    number = rig.submit()
+    await rig.producer.wait(1)
+    rig.overdue(11)
+    rig.commander.on_event(number, 5, "at")
+    rig.commander.on_outcome(Outcome(command=number, duplicate=True, seq=5, at="then"))
+    rig.producer.report(0, KafkaError(KafkaError._MSG_TIMED_OUT))
+    assert rig.results == {number: TIMEOUT}
+
+
+async def test_of_what_a_broker_does_not_take_only_a_few_records_are_handed_over_and_the_rest_is_unavailable() -> None:
+    rig = Rig()
+    sent = []
+    for count in range(1, UNDER_WAY + 1):
+        sent.append(rig.submit())
+        await rig.producer.wait(count)
+    kept = [rig.submit() for _ in range(3)]
+    elsewhere = rig.submit("a group of another partition")
+    await rig.producer.wait(UNDER_WAY + 1)
+    rig.overdue(11)
+    assert rig.results == dict.fromkeys([*sent, elsewhere], TIMEOUT) | dict.fromkeys(kept, UNAVAILABLE)
+    for at in range(len(rig.producer.records)):
+        rig.producer.report(at, None)
+    late = rig.submit()
+    await rig.producer.wait(UNDER_WAY + 2)
+    assert [decode_command(rig.producer.records[-1][2]).id] == [late]  # what was taken back is never sent
+
+
+async def test_what_waited_behind_records_under_way_leaves_together_when_one_has_arrived() -> None:
+    rig = Rig()
+    for count in range(1, UNDER_WAY + 1):
+        rig.submit()
+        await rig.producer.wait(count)
+    kept = [rig.submit(), rig.submit()]
+    rig.submit("a group of another partition")
+    await rig.producer.wait(UNDER_WAY + 1)  # so the time of the two is over, too
+    assert {partition for partition, *_ in rig.producer.records[:-1]} == {partition_for(b"g", 4)}
+    rig.producer.report(0, None)
+    assert [decode_command(raw).id for raw in split_array(rig.producer.records[-1][2])] == kept
+    rig.overdue(11)
+    assert {rig.results[number] for number in kept} == {TIMEOUT}
+
+
+async def test_a_producer_that_is_at_its_end_is_told_of() -> None:
+    rig = Rig()
+    number = rig.submit()
+    await rig.producer.wait(1)
+    rig.producer.report(0, KafkaError(KafkaError._FATAL, "out of order"))
+    assert rig.results == {number: TIMEOUT}
+    assert len(rig.fatal) == 1
+
+
+async def test_the_bytes_that_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "WAITING_BYTES", 1_000)
+    rig = Rig()
+    taken, refused = rig.submit(text="x" * 1_000), rig.submit(text="x")
+    assert rig.results == {refused: UNAVAILABLE}
+    await rig.producer.wait(1)
+    rig.submit(text="x")
+    assert taken not in rig.results
+    await rig.producer.wait(2)
 
 
 async def test_too_many_waiting_commands_are_an_error_to_who_asks() -> None:
