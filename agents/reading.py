@@ -1,7 +1,6 @@
 """Answers to gateways' reads: what a member may know of a group, from delivered events only (design I9)."""
 
 import asyncio
-import re
 from bisect import bisect_right
 from itertools import islice
 
@@ -27,11 +26,11 @@ from app.reads import (
     ReadState,
     ReadSubscription,
     StateView,
+    cursor_at,
+    place_of,
 )
 from tables.history import NotLoadedError
 from tables.partition_tables import PartitionTables
-
-_CURSOR = re.compile(r"([0-9]{1,16})\.([0-9]{1,16})")
 
 
 async def answer(partition: Partition, log_id: str, read: AnyRead, timeout_s: float) -> Answer:
@@ -132,10 +131,8 @@ def _member(user: str, member: Member, *, old: bool = False) -> MemberView:
 
 def _members(group: Group, read: ReadMembers) -> Answer:
     """A page of members in the order of joining; the cursor is the place of the last one, so it outlives its member."""
-    after = (0, -1)
-    if read.cursor is not None and (given := _CURSOR.fullmatch(read.cursor)) is not None:
-        after = int(given[1]), int(given[2])
-    elif read.cursor is not None:
+    after = (0, -1) if read.cursor is None else place_of(read.cursor)
+    if after is None:
         return Answer(refusal=invalid("cursor", "must be one that an answer gave"))
     members = list(group.members.items())
     start = bisect_right(members, after, key=lambda item: (item[1].joined, item[1].place))
@@ -143,7 +140,7 @@ def _members(group: Group, read: ReadMembers) -> Answer:
     more = start + len(page) < len(members)
     return Answer(
         members=[_member(user, m) for user, m in page],
-        cursor=f"{page[-1][1].joined}.{page[-1][1].place}" if more else None,
+        cursor=cursor_at(page[-1][1].joined, page[-1][1].place) if more else None,
     )
 
 

@@ -9,6 +9,7 @@ Reads travel as a JSON array to `POST {owner url}/reads` (one call serves many c
 array in the same order. The HTTP status is 200 whatever the answers are.
 """
 
+import re
 from typing import Literal
 
 import msgspec
@@ -147,6 +148,20 @@ class OwnerRecord(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     worker: str
     log: str
+
+
+_cursor = re.compile(r"([0-9]{1,16})\.([0-9]{1,16})")
+
+
+def cursor_at(joined: int, place: int) -> str:
+    """The cursor behind the member who joined by the event `joined` at that place: it outlives the membership."""
+    return f"{joined}.{place}"
+
+
+def place_of(cursor: str) -> tuple[int, int] | None:
+    """Where `cursor` points, None if no answer gave it."""
+    given = _cursor.fullmatch(cursor)
+    return None if given is None else (int(given[1]), int(given[2]))
 
 
 _reads: msgspec.json.Decoder[list[AnyRead]] = msgspec.json.Decoder(list[AnyRead])

@@ -33,6 +33,7 @@ from web.subscriptions import Prepared, Subscriptions, without_page
 # A client that asks faster than it is answered is not read from; nothing of it is dropped.
 IN_FLIGHT = 256
 ASKING = 8  # reads of one socket that are answered at a time: an answer may hold a page
+BATCHING = 4  # batches of one socket whose groups are followed, and their events kept, before their reply
 BATCH_PAGES_BYTES = 1_048_576
 
 NO_OWNER = Rejection("unavailable", "the group's processor cannot be reached", temporary=True)
@@ -65,8 +66,10 @@ class Conversation:
         self._lanes = Lanes()
         self._in_flight = 0
         self._room: asyncio.Future[None] | None = None
+        self._on_answered: Callable[[], None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking = asyncio.Semaphore(ASKING)
+        self._batching = asyncio.Semaphore(BATCHING)
         self._subscriptions = Subscriptions(
             service.hub, service.reads, user=user, outbox=outbox, asking=self._asking, on_broken=on_broken
         )
@@ -95,6 +98,12 @@ class Conversation:
         while self._in_flight >= IN_FLIGHT:
             self._room = self._loop.create_future()
             await self._room
+
+    def when_answered(self, call: Callable[[], None]) -> None:
+        """Call `call` once every request that was taken has got its reply, maybe at once."""
+        self._on_answered = call
+        if not self._in_flight:
+            call()
 
     def end(self) -> None:
         """Leave the hub and answer nothing more."""
@@ -173,7 +182,7 @@ class Conversation:
     # Subscriptions
 
     async def _subscribe(self, request: Request, ask: Subscribe, deadline: float) -> None:
-        prepared = await self._subscriptions.prepare(ask, deadline)
+        [prepared] = self._subscriptions.admit([await self._subscriptions.prepare(ask, deadline)])
         if isinstance(prepared, Rejection):
             self._refuse(request, prepared)
             return
@@ -198,7 +207,8 @@ class Conversation:
         async def work() -> None:
             ends = await asyncio.gather(*turns)
             try:
-                await self._subscribe_all(request, ask, deadline)
+                async with self._batching:
+                    await self._subscribe_all(request, ask, deadline)
             finally:
                 for end in ends:
                     end()
@@ -208,29 +218,30 @@ class Conversation:
     async def _subscribe_all(self, request: Request, ask: SubscribeMany, deadline: float) -> None:
         room = BATCH_PAGES_BYTES
 
-        async def one(item: Subscribe | tuple[str, Rejection]) -> tuple[str, Prepared]:
+        async def one(item: Subscribe | tuple[str, Rejection]) -> Prepared:
             nonlocal room
             if isinstance(item, tuple):
-                return item
+                return item[1]
             try:
                 prepared = await self._subscriptions.prepare(item, deadline)
             except UnavailableError:
-                return item.group, NO_OWNER
+                return NO_OWNER
             if isinstance(prepared, tuple):
                 room -= sum(len(bytes(frame)) for frame in prepared[1].frames)
                 if room < 0:
                     prepared = (prepared[0], without_page(prepared[1]))
-            return item.group, prepared
+            return prepared
 
-        prepared = await asyncio.gather(*(one(item) for item in ask.items))
+        groups = [item[0] if isinstance(item, tuple) else item.group for item in ask.items]
+        prepared = self._subscriptions.admit(await asyncio.gather(*(one(item) for item in ask.items)))
         results: list[dict[str, Any]] = []
-        for group, each in prepared:
+        for group, each in zip(groups, prepared, strict=True):
             if isinstance(each, Rejection):
                 results.append({"group": group, "ok": False, "error": frames.error_body(each)})
             else:
                 results.append({"ok": True, **_begins(group, each[1])})
         self._reply(request, results=results)
-        for _, each in prepared:
+        for each in prepared:
             if not isinstance(each, Rejection):
                 self._subscriptions.establish(*each)
 
@@ -258,6 +269,8 @@ class Conversation:
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         done()
+        if self._on_answered is not None and not self._in_flight:
+            self._on_answered()
 
 
 def _begins(group: str, answer: Answer) -> dict[str, Any]:

@@ -17,7 +17,8 @@ _TEXT = 0x81  # FIN and the text opcode (RFC 6455 §5.2); a server's frames carr
 _PING = 0x89
 _PONG = 0x8A
 
-RequestId = int | float | str | None
+# A number that is no integer is kept as it was written.
+RequestId = int | float | str | msgspec.Raw | None
 
 _encoder = msgspec.json.Encoder()
 

@@ -12,6 +12,7 @@ Start = Callable[[Done], None]
 class _Lane:
     running: int = 0
     exclusive: bool = False  # whether what runs bears nothing beside it
+    starting: bool = False  # what ends while it is started leaves the next one to who started it: nothing nests
     waiting: deque[tuple[bool, Start]] = field(default_factory=deque)
 
 
@@ -39,15 +40,21 @@ class Lanes:
         self._pump(group, lane)
 
     def _pump(self, group: str, lane: _Lane) -> None:
-        while lane.waiting and not self._closed:
-            exclusive, start = lane.waiting[0]
-            if lane.running and (exclusive or lane.exclusive):
-                return
-            lane.waiting.popleft()
-            lane.running += 1
-            lane.exclusive = exclusive
-            start(lambda: self._leave(group, lane))
-        if not lane.running and self._lanes.get(group) is lane:
+        if lane.starting:
+            return
+        lane.starting = True
+        try:
+            while lane.waiting and not self._closed:
+                exclusive, start = lane.waiting[0]
+                if lane.running and (exclusive or lane.exclusive):
+                    break
+                lane.waiting.popleft()
+                lane.running += 1
+                lane.exclusive = exclusive
+                start(lambda: self._leave(group, lane))
+        finally:
+            lane.starting = False
+        if not lane.running and not lane.waiting and self._lanes.get(group) is lane:
             del self._lanes[group]
 
     def _leave(self, group: str, lane: _Lane) -> None:

@@ -11,15 +11,18 @@ import msgspec
 from app.domain import rules
 from app.domain.commands import COMMANDS, Command
 from app.domain.outcomes import Rejection
-from app.reads import PAGE_MEMBERS
+from app.reads import PAGE_MEMBERS, place_of
 from web.frames import RequestId
-from web.json_text import DEPTH, NotAnObjectError, read_object
+from web.json_text import NO_TEXT, NotAnObjectError, read_object
 
 BATCH_GROUPS = 100
 HISTORY_LIMIT = 200
+LOG_CHARS = 64  # no log's name is longer; what a client sends beyond is cut, and names none just the same
+WHY_CHARS = 200
 
-_field_of_path = re.compile(r"at `\$\.(\w+)")
-_missing_field = re.compile(r"missing required field `(\w+)`$")
+# Both stand at the end of msgspec's message, behind whatever of the client's it repeats.
+_path = re.compile(r" - at `\$\.((\w+)[^`]*)`$")
+_missing_field = re.compile(r"^Object missing required field `(\w+)`$")
 
 
 class MalformedError(Exception):
@@ -105,6 +108,16 @@ _asks: dict[str, type[Any]] = {
     "members": Members,
 }
 TYPES = frozenset({*COMMANDS, *_asks})
+_OURS = frozenset({"id", "by", "origin"})  # of a command: never a client's
+_known = {kind: frozenset(of.__struct_fields__) - _OURS for kind, of in (COMMANDS | _asks).items()}
+_known["subscribe"] |= {"groups"}
+
+
+class _Id(msgspec.Struct):
+    id: msgspec.Raw
+
+
+_id = msgspec.json.Decoder(_Id)
 
 
 def parse(text: str) -> Request:
@@ -116,29 +129,43 @@ def parse(text: str) -> Request:
         MalformedError: it is none.
     """
     try:
-        fields, bad = read_object(text)
+        fields, faults = read_object(text)
     except NotAnObjectError:
         raise MalformedError("not a JSON object") from None
     kind = fields.get("type")
-    if kind is None and bad != "type":
+    if kind is None and "type" not in faults:
         raise MalformedError("no type")
     request_id = fields.get("id")
     if isinstance(request_id, bool) or not isinstance(request_id, int | float | str):
-        return Request(None, str(kind), {}, rules.invalid("id", "must be a number or a string"))
-    if bad is not None:
-        why = f"must not hold U+0000, a lone surrogate, an infinite number or more than {DEPTH} levels"
-        return Request(request_id, str(kind), {}, rules.invalid(_printable(bad), why))
+        return Request(None, str(kind), {}, rules.invalid("id", faults.get("id", "must be a number or a string")))
+    if isinstance(request_id, float):
+        request_id = _as_written(text, request_id)
     if not isinstance(kind, str) or kind not in TYPES:
-        return Request(request_id, str(kind), {}, rules.invalid("type", "is not known here"))
+        return Request(request_id, str(kind), {}, rules.invalid("type", faults.get("type", "is not known here")))
+    for field, why in faults.items():
+        # What a double cannot hold and what is too deep is ignored where it is not looked at; such a text nowhere.
+        if why == NO_TEXT or field in _known[kind]:
+            return Request(request_id, kind, {}, rules.invalid(_printable(field), why))
     del fields["id"], fields["type"]
     return Request(request_id, kind, {name: value for name, value in fields.items() if value is not None})
+
+
+def _as_written(text: str, request_id: float) -> RequestId:
+    """The id in the client's own spelling (`1e3`): not every language has just our doubles."""
+    try:
+        return _id.decode(text).id.copy()  # not a view of the whole text, which may be long
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return request_id  # its value at least
 
 
 def to_command(request: Request, *, command_id: str, user: str, origin: str) -> Command | Rejection:
     """The command of a changing request, or the field that keeps it from being one."""
     fields = {**request.fields, "type": request.type, "id": command_id, "by": user, "origin": origin}
-    if request.type == "create_group" and "group" not in fields:
-        fields["group"] = _derived_group(user, fields.get("client_msg_id"))
+    if request.type == "create_group":
+        if "group" not in fields:
+            fields["group"] = _derived_group(user, fields.get("client_msg_id"))
+        if isinstance(fields.get("members"), list):
+            fields["members"] = [_given(member) for member in fields["members"]]
     command = _convert(fields, COMMANDS[request.type])
     if isinstance(command, Rejection):
         return command
@@ -167,8 +194,7 @@ def _batch(fields: dict[str, Any]) -> SubscribeMany | Rejection:
     for item in groups:
         if not isinstance(item, dict) or not isinstance(item.get("group"), str):
             return rules.invalid("groups", "each must be an object with a group")
-        given = {name: value for name, value in item.items() if value is not None}
-        ask = _convert({**given, "state": False}, Subscribe)
+        ask = _convert({**_given(item), "state": False}, Subscribe)
         refusal = ask if isinstance(ask, Rejection) else _check(ask)
         items.append((item["group"], refusal) if refusal is not None else ask)
     if len({item["group"] for item in groups}) < len(groups):
@@ -193,6 +219,8 @@ def _check(ask: Any) -> Rejection | None:
             return rules.invalid("limit", f"must be 1 to {HISTORY_LIMIT}")
         case Members() if not 1 <= ask.limit <= PAGE_MEMBERS:
             return rules.invalid("limit", f"must be 1 to {PAGE_MEMBERS}")
+        case Members(cursor=str(cursor)) if place_of(cursor) is None:
+            return rules.invalid("cursor", "must be one that an answer gave")
     return None
 
 
@@ -202,10 +230,18 @@ def _convert(fields: dict[str, Any], to: type[Any]) -> Any:
         return msgspec.convert(fields, to)
     except msgspec.ValidationError as wrong:
         message = str(wrong)
-        named = _field_of_path.search(message) or _missing_field.search(message)
-        field = named.group(1) if named else "type"
-        absent = named is not None and named.re is _missing_field
-        return rules.invalid(field, "is required" if absent else message.split(" - at ", maxsplit=1)[0])
+        if missing := _missing_field.search(message):
+            return rules.invalid(missing.group(1), "is required")
+        path = _path.search(message)
+        if path is None:  # the whole is no object, which cannot be
+            return rules.invalid("type", message[:WHY_CHARS])
+        why = f"{path.group(1)}: {message[: min(path.start(), WHY_CHARS)]}"
+        return Rejection("invalid", why, field=path.group(2))
+
+
+def _given(item: Any) -> Any:
+    """An object of a list without its nulls, which count as absent there, too."""
+    return {name: value for name, value in item.items() if value is not None} if isinstance(item, dict) else item
 
 
 def _derived_group(user: str, client_msg_id: Any) -> str:

@@ -11,7 +11,7 @@ from web import frames
 from web.hub import Hub
 from web.outbox import Outbox
 from web.reads_client import ReadPort
-from web.requests import Subscribe
+from web.requests import LOG_CHARS, Subscribe
 from web.subscription import Fetch, Subscription
 
 REPLAYING_PAGES = 4
@@ -60,29 +60,47 @@ class Subscriptions:
         Raises:
             UnavailableError: no owner answered by `deadline` (the loop's time).
         """
-        if ask.group not in self._established and len(self._following) >= frames.GROUPS:
-            return TOO_MANY
+        # Many reads travel to an owner in one body of bounded size: this one must not crowd out the others'.
+        log = None if ask.log is None else ask.log[:LOG_CHARS]
 
         def make(end: int) -> AnyRead:
             return ReadSubscription(
-                group=ask.group, user=self._user, end=end, after=ask.after, last=ask.last, log=ask.log, state=ask.state
+                group=ask.group, user=self._user, end=end, after=ask.after, last=ask.last, log=log, state=ask.state
             )
 
         subscription = Subscription(
             ask.group, self._user, self._outbox, fetch=self._fetch(ask.group), pages=self._pages, on_end=self._on_end
         )
-        self._following.add(subscription)
-        self._hub.follow(ask.group.encode(), subscription)
-        try:
-            async with self._asking:
+        async with self._asking:  # who waits to be asked for follows nothing yet
+            self._following.add(subscription)
+            self._hub.follow(ask.group.encode(), subscription)
+            try:
                 answer = await self._reads.ask(ask.group, make, deadline)
-        except Exception:
-            self._drop(subscription)
-            raise
+            except BaseException:
+                self._drop(subscription)
+                raise
         if answer.refusal is not None:
             self._drop(subscription)
             return answer.refusal
         return subscription, answer
+
+    def admit(self, prepared: list[Prepared]) -> list[Prepared]:
+        """What was prepared, in this order, as far as the socket may follow that many groups.
+
+        It comes last of all checks (protocol §9): what the owner refuses takes no place, and what is followed already
+        needs none. What is admitted must be established before anything else happens.
+        """
+        room = frames.GROUPS - len(self._established)
+        admitted: list[Prepared] = []
+        for each in prepared:
+            if isinstance(each, tuple) and each[0].group not in self._established:
+                room -= 1
+                if room < 0:
+                    self._drop(each[0])
+                    admitted.append(TOO_MANY)
+                    continue
+            admitted.append(each)
+        return admitted
 
     def establish(self, subscription: Subscription, answer: Answer) -> None:
         """Follow up the reply that was just written; an earlier subscription to the group ends here."""

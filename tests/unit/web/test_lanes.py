@@ -1,5 +1,7 @@
 """Requests of one group take effect in the order sent."""
 
+from collections.abc import Callable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,6 +56,24 @@ def test_nothing_is_started_once_closed() -> None:
     script.lanes.close()
     script.end(1)
     assert script.started == [1]
+
+
+def test_any_number_of_requests_that_end_at_once_wait_and_then_end_in_their_order() -> None:
+    lanes, ended = Lanes(), list[int]()
+    held: list[Done] = []
+    lanes.enter("g", held.append, exclusive=True)
+
+    def at_once(number: int) -> Callable[[Done], None]:
+        def start(done: Done) -> None:
+            ended.append(number)
+            done()
+
+        return start
+
+    for number in range(1_000):
+        lanes.enter("g", at_once(number), exclusive=number % 2 == 0)
+    held.pop()()
+    assert ended == list(range(1_000))
 
 
 @given(st.lists(st.booleans(), max_size=30), st.randoms(use_true_random=False))

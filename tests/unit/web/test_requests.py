@@ -1,7 +1,9 @@
 """From a client's text to a request, at the edges."""
 
+import contextlib
 import json
 import math
+import time
 from typing import Any
 
 import pytest
@@ -23,7 +25,8 @@ from app.domain.commands import (
     UpdateGroup,
 )
 from app.domain.outcomes import Rejection
-from web.json_text import DEPTH, NotAnObjectError, read_object
+from web.frames import reply_ok
+from web.json_text import DEPTH, NO_TEXT, TOO_DEEP, TOO_LARGE, NotAnObjectError, read_object
 from web.requests import (
     MalformedError,
     Members,
@@ -57,13 +60,13 @@ json_values = st.recursive(
 @given(st.dictionaries(st.text(), json_values, max_size=6))
 def test_any_object_is_read_as_it_was_written_unless_it_holds_nul(value: dict[str, Any]) -> None:
     text = json.dumps(value)
-    read, bad = read_object(text)
-    if bad is None:
+    read, faults = read_object(text)
+    if not faults:
         assert "\\u0000" not in text or "\\\\u0000" in text
         assert read == value
     else:
         assert "\\u0000" in text
-        assert read[bad] is None
+        assert [read[bad] for bad in faults] == [None] * len(faults)
 
 
 @given(st.text())
@@ -81,39 +84,112 @@ def test_what_is_no_object_is_told(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "field"),
+    ("text", "field", "why"),
     [
-        ('{"a":"\\ud800"}', "a"),
-        ('{"a":{"b":["\\udc00"]}}', "a"),
-        ('{"a":1,"b":"\\u0000"}', "b"),
-        ('{"a":{"\\u0000":1}}', "a"),
-        ('{"a":1e400}', "a"),
-        ('{"a":[-1e400]}', "a"),
-        ('{"a":' + "9" * 5000 + "}", "a"),
-        ('{"a":' + nested(DEPTH) + "}", "a"),
-        ('{"b":"[[[[","a":{"x":' + nested(DEPTH) + '},"c":"]"}', "a"),
-        ('{"a":' + nested(30_000) + "}", "a"),
+        ('{"a":"\\ud800"}', "a", NO_TEXT),
+        ('{"a":{"b":["\\udc00"]}}', "a", NO_TEXT),
+        ('{"a":1,"b":"\\u0000"}', "b", NO_TEXT),
+        ('{"a":{"\\u0000":1}}', "a", NO_TEXT),
+        ('{"a":[{"b":{"\\udfff":1}}]}', "a", NO_TEXT),
+        ('{"a":1e400}', "a", TOO_LARGE),
+        ('{"a":[-1e400]}', "a", TOO_LARGE),
+        ('{"a":' + "9" * 309 + "}", "a", TOO_LARGE),
+        ('{"a":{"b":-' + "9" * 4000 + "}}", "a", TOO_LARGE),
+        ('{"a":' + "9" * 60_000 + "}", "a", TOO_LARGE),
+        ('{"a":1' + "0" * 60_000 + ".5}", "a", TOO_LARGE),
+        ('{"a":' + nested(DEPTH) + "}", "a", TOO_DEEP),
+        ('{"b":"[[[[","a":{"x":' + nested(DEPTH) + '},"c":"]"}', "a", TOO_DEEP),
+        ('{"b":["]"],"a":{"x\\"]\\\\":' + nested(DEPTH) + '},"c":"]"}', "a", TOO_DEEP),
+        ('{"\\u0061":' + nested(30_000) + "}", "a", TOO_DEEP),
+        ('{"a":' + '{"[":' * 8_000 + "1" + "}" * 8_000 + "}", "a", TOO_DEEP),
+        ('{"a":' + nested(DEPTH) + ',"a":1}', "a", TOO_DEEP),
     ],
 )
-def test_a_value_that_cannot_be_costs_only_its_field(text: str, field: str) -> None:
-    value, bad = read_object(text)
-    assert bad == field
+def test_a_value_that_cannot_be_costs_only_its_field(text: str, field: str, why: str) -> None:
+    value, faults = read_object(text)
+    assert faults == {field: why}
     assert value[field] is None
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a":"\\\\u0000"}', '{"a":' + nested(DEPTH - 1) + "}", '{"a":[' + ",".join(["[]"] * 200) + "]}"]
+    "text",
+    [
+        '{"a":"\\\\u0000"}',
+        '{"a":' + nested(DEPTH - 1) + "}",
+        '{"a":[' + ",".join(["[]"] * 200) + "]}",
+        '{"a":"' + "[" * 200 + '","b":"\\"' + "]" * 100 + '\\\\"}',
+        '{"a":"' + "9" * 400 + '","b":1e308,"c":-17976931348623157' + "0" * 292 + "}",
+        '{"a":123456789012345678901234567890,"a":[0.1]}',
+    ],
 )
 def test_what_only_looks_bad_is_good(text: str) -> None:
-    value, bad = read_object(text)
-    assert bad is None
+    value, faults = read_object(text)
+    assert faults == {}
     assert value == json.loads(text)
 
 
-@pytest.mark.parametrize("text", ["[" * 100, '{"a":' + "[" * 100 + "}", '{"a":"' + "[" * 100])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100,
+        nested(100),
+        '{"a":' + "[" * 100 + "}",
+        '{"a":"' + "[" * 100,
+        '{"a":' + nested(100) + "x}",
+        "{" + nested(100) + "}",
+        '{1":' + nested(100) + "}",
+    ],
+)
 def test_what_is_deep_and_broken_is_no_object(text: str) -> None:
     with pytest.raises(NotAnObjectError):
         read_object(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 65 + '"' + '\\"' * 32_000,  # each quote that might begin a string is looked at once, not from each before
+        '{"a":"' + '\\"' * 32_000,
+        "[" * 65_000,
+        '{"a":' + "[" * 70 + ",".join(["[]"] * 20_000) + "]" * 70 + "}",
+        '{"a":' + '{"":' * 13_000 + "1" + "}" * 13_000 + "}",
+        '{"a":' + nested(70) + "," + ",".join(f'"{i:x}":[]' for i in range(6_000)) + "}",
+        '{"a":"' + "\\ud800" * 10_000 + '"}',
+        '{"a":' + "9" * 65_000 + "}",
+        '{"a":0.' + "0" * 65_000 + "1}",
+    ],
+    ids=lambda text: text[:8],
+)
+def test_no_frame_holds_the_loop(text: str) -> None:
+    def read() -> float:
+        began = time.process_time()
+        with contextlib.suppress(NotAnObjectError):
+            read_object(text)
+        return time.process_time() - began
+
+    # An ordinary machine needs 12 ms at most; what grows with the square of the length needs seconds.
+    assert min(read() for _ in range(3)) < 0.25
+
+
+def test_what_is_not_looked_at_may_be_deep_or_large_but_holds_no_text_that_is_none() -> None:
+    assert parse('{"type":"ping","id":1,"x":' + nested(70) + ',"y":1e400}').refusal is None
+    assert parse('{"type":"send","id":1,"by":' + nested(70) + "}").refusal is None
+    refused = parse('{"type":"ping","id":1,"x":["\\ud800"]}').refusal
+    assert refused is not None
+    assert (refused.code, refused.field) == ("invalid", "x")
+
+
+@pytest.mark.parametrize("number", ["1e3", "1E+2", "1.0", "-0.0", "1e-400", "0.12345678901234567890", "1" * 300])
+def test_a_numbers_spelling_is_the_clients(number: str) -> None:
+    for field in ('"id"', '"\\u0069d"'):
+        request = parse(f'{{"type":"ping",{field}:{number}}}')
+        assert reply_ok(request.id).endswith(f'"id":{number},"ok":true}}'.encode())
+
+
+@pytest.mark.parametrize("other", ['"\\ud800"', "1e400", nested(70), nested(30_000), '"\\u0000"'])
+def test_a_numbers_value_is_kept_whatever_else_is_wrong(other: str) -> None:
+    request = parse(f'{{"x":{other},"type":"ping","id":1.5}}')
+    assert b'"id":1.5,' in reply_ok(request.id)
 
 
 def test_a_deep_value_keeps_the_id_of_its_request() -> None:

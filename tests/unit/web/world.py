@@ -35,7 +35,9 @@ from app.reads import (
     ReadState,
     ReadSubscription,
     StateView,
+    cursor_at,
     encode_outcome,
+    place_of,
 )
 from tests.contract.client import Client
 from tests.support.fake_log import FakeGroup, FakeLog
@@ -223,8 +225,8 @@ class World:
                 return Answer(**about, state=state)  # type: ignore[arg-type]
             case ReadMembers():
                 members = msgspec.convert(group.view()["members"], list[MemberView])
-                start = int(read.cursor or 0)
-                cursor = str(start + read.limit) if start + read.limit < len(members) else None
+                start, _ = place_of(read.cursor or "0.0") or (0, 0)
+                cursor = cursor_at(start + read.limit, 0) if start + read.limit < len(members) else None
                 return Answer(**about, members=members[start : start + read.limit], cursor=cursor)  # type: ignore[arg-type]
             case ReadMessages():
                 items = [msgspec.Raw(msgspec.json.encode(item)) for item in group.history(read.user)]
