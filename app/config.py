@@ -139,6 +139,20 @@ class Settings(BaseSettings):
         ge=1,
         description="A request without an outcome gets `timeout` after this, seconds.",
     )
+    drain_delay_s: float = Field(
+        0,
+        alias="AUERBACH_DRAIN_DELAY_S",
+        ge=0,
+        le=600,
+        description="A gateway told to end is not ready for this long before it sends anybody away, seconds.",
+    )
+    drain_spread_s: float = Field(
+        10,
+        alias="AUERBACH_DRAIN_SPREAD_S",
+        ge=0,
+        le=600,
+        description="A gateway that drains closes its sockets one by one, over at most this, seconds.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="AUERBACH_LOG_LEVEL", description="Least level that is logged."
     )

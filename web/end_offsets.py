@@ -8,6 +8,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from app.kafka import topics
 from app.telemetry import logger
+from web import metrics
 
 LOOKUP_S = 2.0
 
@@ -42,15 +43,16 @@ class EndOffsets:
         return await asyncio.shield(waiting)
 
     async def close(self) -> None:
-        """Wait for the look-up that is under way."""
+        """End the look-up that is under way: nobody is to wait for it any more."""
         if self._rounds is not None:
-            await self._rounds
+            self._rounds.cancel()
+            await asyncio.gather(self._rounds, return_exceptions=True)
 
     async def _run_rounds(self) -> None:
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, {}
-                ends = await self._lookup(set(waiting))
+                ends = await self._look(set(waiting))
                 for partition, future in waiting.items():
                     if partition in ends:
                         future.set_result(ends[partition])
@@ -60,17 +62,25 @@ class EndOffsets:
         finally:
             self._rounds = None
 
+    async def _look(self, partitions: set[int]) -> dict[int, int]:
+        try:
+            return await self._lookup(partitions)
+        except Exception as failed:  # noqa: BLE001 - an edge: those who wait must hear of it, and may ask again
+            metrics.ERRORS.labels("end_offsets").inc()
+            _log.warning("end offsets cannot be looked up", why=str(failed))
+            return {}
+
 
 class KafkaEnds:
     """Looks up end offsets at the broker."""
 
     def __init__(self, bootstrap: str) -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     async def __call__(self, partitions: set[int]) -> dict[int, int]:
         """The end offset of each of `partitions` of the events topic that the broker tells."""
         asked = {TopicPartition(topics.EVENTS, p): OffsetSpec.latest() for p in partitions}
-        answers = self._admin.list_offsets(asked, request_timeout=LOOKUP_S)
+        answers = self.admin.list_offsets(asked, request_timeout=LOOKUP_S)
         results = await asyncio.gather(*map(asyncio.wrap_future, answers.values()), return_exceptions=True)
         told = zip(answers, results, strict=True)
         ends = {place.partition: result.offset for place, result in told if not isinstance(result, BaseException)}
@@ -85,6 +95,6 @@ class KafkaEnds:
         keeps it: without this no end offset would be told any more.
         """
         try:
-            self._admin.list_topics(topics.EVENTS, timeout=LOOKUP_S)
+            self.admin.list_topics(topics.EVENTS, timeout=LOOKUP_S)
         except KafkaException as failed:
             _log.warning("the broker tells no leaders", why=failed.args[0].str())

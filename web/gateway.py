@@ -1,6 +1,7 @@
 """The gateway's composition: real parts wired, started, and drained on a signal (design §5)."""
 
 import asyncio
+import functools
 import os
 import signal
 import socket
@@ -10,13 +11,15 @@ from contextlib import AsyncExitStack
 import aiohttp
 import uvloop
 from aiohttp import web
+from confluent_kafka import KafkaException
 
-from app.config import Settings
+from app.config import Settings, SettingsError
 from app.kafka import topics
+from app.kafka.consumer import ReadError
 from app.kafka.producer import Producer
 from app.owners import Owners
 from app.telemetry import logger
-from web import http
+from web import http, log_watch
 from web.auth import Authenticator
 from web.commander import Commander
 from web.conversation import Service
@@ -25,15 +28,17 @@ from web.hub import Hub
 from web.intake import Intake
 from web.log_reader import LogReader
 from web.reads_client import OwnerCalls, Reads
-from web.session import Door
+from web.session import LOST_PLACE, Door
 from web.sessions import Sessions
 
 # What is not held by the broker after the client's deadline is of no use to anybody: keep little.
 QUEUED_RECORDS = 20_000
 QUEUED_KBYTES = 65_536
-SETTLE_S = 1.0  # for outcomes that are on their way when a drain begins
+START_S = 10.0
 CLOSE_S = 2.5
 FLUSH_S = 1.0
+LOOK_S = 2.0
+FAILED = 1
 
 _log = logger("web")
 
@@ -44,11 +49,21 @@ def main(settings: Settings) -> None:
     Raises:
         SettingsError: nobody could authenticate, or the port is taken.
         TopicsError: the broker is away, or the topics are not as they must be.
-        ReadError: the log cannot be read on.
+        SystemExit: it could not go on, and has logged why.
     """
     settings.need_authentication()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_run(settings))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(settings))
+    except (SettingsError, topics.TopicsError):
+        raise
+    except (ReadError, KafkaException) as lost:
+        why = lost.args[0].str() if isinstance(lost, KafkaException) else str(lost)
+        _log.critical("the gateway cannot go on", why=why)
+        raise SystemExit(FAILED) from None
+    except Exception as failed:  # noqa: BLE001 - an edge: said in one structured line, and the process ends
+        _log.critical("the gateway failed; the fault is ours", why=repr(failed), exc_info=True)
+        raise SystemExit(FAILED) from None
 
 
 class _Gateway:
@@ -64,26 +79,31 @@ class _Gateway:
         self.hub = Hub()
         self.intake = Intake(hub=self.hub, commander=self.commander, owners=self.owners)
         self.reader = LogReader(settings.bootstrap, layout, self.intake, self._fail)
-        self.ends = EndOffsets(KafkaEnds(settings.bootstrap))
+        ends = KafkaEnds(settings.bootstrap)
+        self.ends = EndOffsets(ends)
         self.calls = OwnerCalls(session)
         reads = Reads(self.owners, self.ends, self.calls, partitions=layout.partitions, epoch=self.intake.epoch)
         service = Service(self.commander, reads, self.hub, settings.request_timeout_s)
         self.sessions = Sessions()
+        self.look = functools.partial(topics.find_log_id, ends.admin, LOOK_S)
+        self.log_id = layout.log_id
         self.draining = False
+        self.closed = False
         door = Door(service, Authenticator(settings), layout.log_id)
         self.app = http.application(
             settings,
             door,
             self.sessions,
             waits_for=self.waits_for,
-            opened=lambda: self.intake.begun and not self.draining,
+            opened=lambda: self.intake.begun and not self.closed,
         )
 
     def waits_for(self) -> list[str]:
         """What keeps this gateway from serving."""
         if self.draining:
             return ["the end: it drains"]
-        return [*self.intake.waits_for(), *(f"an owner of partition {p}" for p in self.owners.without())]
+        owners = [f"an owner of partition {p}" for p in self.owners.without()]
+        return [*self.intake.waits_for(), *owners]
 
     def _fail(self, why: Exception) -> None:
         if not self.failed.done():
@@ -95,7 +115,9 @@ async def _run(settings: Settings) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, 130)
     listener = http.listening_socket(settings.host, settings.port)
     try:
-        layout = await asyncio.to_thread(topics.check, settings.bootstrap, settings.app_id, settings.partitions_given)
+        layout = await asyncio.to_thread(
+            topics.check, settings.bootstrap, settings.app_id, settings.partitions_given, START_S
+        )
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=8))
@@ -119,12 +141,23 @@ async def _serve(settings: Settings, gateway: _Gateway, listener: socket.socket,
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.SockSite(runner, listener, backlog=http.BACKLOG).start()
-    tasks = [asyncio.create_task(gateway.commander.run()), asyncio.create_task(gateway.sessions.run())]
+    tasks = [
+        asyncio.create_task(work)
+        for work in (
+            gateway.commander.run(),
+            gateway.sessions.run(),
+            log_watch.watch(gateway.log_id, gateway.look),
+        )
+    ]
     ends: list[asyncio.Future[None]] = [stopped, gateway.failed, *tasks]
     _log.info("gateway serves", host=settings.host, port=settings.port, origin=gateway.commander.origin)
     try:
         done, _ = await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-        await _drain(gateway)
+        gateway.draining = True
+        if done == {stopped}:
+            await _drain(gateway, settings)
+        else:
+            await _give_up(gateway)
     finally:
         for task in tasks:
             task.cancel()
@@ -132,12 +165,18 @@ async def _serve(settings: Settings, gateway: _Gateway, listener: socket.socket,
         ended.result()  # raises what ended the gateway, if it was no signal
 
 
-async def _drain(gateway: _Gateway) -> None:
-    """Readiness goes red, outcomes under way are awaited for a moment, then every socket is told to go."""
-    gateway.draining = True
+async def _drain(gateway: _Gateway, settings: Settings) -> None:
+    """Readiness is red already: whoever sends clients here may see it first; then every socket is told to go."""
     _log.info("gateway drains", sockets=len(gateway.sessions), pending=len(gateway.commander))
-    await gateway.commander.settled(SETTLE_S)
-    await gateway.sessions.drain(CLOSE_S)
+    await asyncio.sleep(settings.drain_delay_s)
+    gateway.closed = True
+    await gateway.sessions.drain(CLOSE_S, spread_s=settings.drain_spread_s)
+
+
+async def _give_up(gateway: _Gateway) -> None:
+    """This gateway has lost its place in the log, or the means to write to it: clients resume at another (4409)."""
+    gateway.closed = True
+    await gateway.sessions.close_all(LOST_PLACE, CLOSE_S)
 
 
 def _on_signals() -> asyncio.Future[None]:

@@ -22,6 +22,7 @@ BATCH = 500
 # Batches on their way to the loop: beyond it the thread waits, and librdkafka's own bounds stop the fetching.
 BATCHES_AHEAD = 4
 OPEN_S = 60.0
+CLOSE_S = 2.0
 
 _log = logger("web")
 
@@ -90,9 +91,9 @@ class LogReader:
         self._thread.start()
 
     async def close(self) -> None:
-        """Stop reading and wait for the thread."""
+        """Stop reading and wait for the thread, but not for a broker that it waits for."""
         self._closing.set()
-        await self._loop.run_in_executor(None, self._thread.join)
+        await self._loop.run_in_executor(None, self._thread.join, CLOSE_S)
 
     def _run(self) -> None:
         consumer = Consumer(kafka.settings(self._bootstrap))

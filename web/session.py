@@ -67,6 +67,7 @@ class Session:
         self._life = asyncio.timeout(None)
         self._malformed = 0
         self._code: int | None = None
+        self._leaving = False
         self._over = False
         self._last_seen = self._loop.time()
 
@@ -97,9 +98,18 @@ class Session:
         self._life.reschedule(self._loop.time())
 
     def bye(self, reconnect_after_ms: int) -> None:
-        """Say that this gateway drains, and close (protocol §6)."""
+        """Say that this gateway drains, and close when what was asked is answered (protocol §6).
+
+        What comes from now on is not taken: the client repeats elsewhere what got no reply.
+        """
+        if self._over or self._leaving or self._code is not None:
+            return
+        self._leaving = True
         self._outbox.push(frames.bye(reconnect_after_ms))
-        self.stop(GOING_AWAY)
+        if self._conversation is None:
+            self.stop(GOING_AWAY)
+        else:
+            self._conversation.when_answered(lambda: self.stop(GOING_AWAY))
 
     def beat(self, now: float) -> None:
         """Ping the client, or close a socket that has been silent for two heartbeats at `now` (the loop's time)."""
@@ -116,6 +126,8 @@ class Session:
         while self._code is None:
             message = await self._socket.receive()
             self._last_seen = self._loop.time()
+            if self._leaving and message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
+                continue
             if message.type is WSMsgType.TEXT:
                 self._on_text(message.data)
             elif message.type is WSMsgType.BINARY:

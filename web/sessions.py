@@ -3,16 +3,21 @@
 import asyncio
 import random
 from collections import deque
+from collections.abc import Callable
 
 from web import metrics
 from web.frames import HEARTBEAT_MS
-from web.session import Session
+from web.session import GOING_AWAY, Session
 
 SLICE = 100  # sockets pinged or closed before the loop gets its turn
 IDLE_S = 0.5
-SPREAD_PER_SOCKET_MS = 2
-SHORTEST_SPREAD_MS = 1_000
-LONGEST_SPREAD_MS = 30_000
+# A drain ends so many sockets a second, unless it may not take so long: each comes back somewhere, all at once.
+PER_SOCKET_S = 0.002
+SPREAD_S = 10.0
+SETTLE_S = 2.0  # for outcomes that are on their way when a socket is told
+# How long clients are asked to wait before they come back.
+SHORTEST_WAIT_MS = 1_000
+LONGEST_WAIT_MS = 30_000
 
 
 class Sessions:
@@ -22,7 +27,7 @@ class Sessions:
         self._open: set[Session] = set()
         self._due: deque[tuple[float, Session]] = deque()
         self._loop = asyncio.get_running_loop()
-        self._spread_ms: int | None = None  # set when a drain has begun
+        self._on_late: Callable[[Session], None] | None = None  # set when all are told to go
         self._gone = asyncio.Event()
 
     def __len__(self) -> int:
@@ -33,8 +38,8 @@ class Sessions:
         self._open.add(session)
         self._due.append((self._loop.time() + HEARTBEAT_MS / 1000, session))
         metrics.SOCKETS.set(len(self._open))
-        if self._spread_ms is not None:
-            self._loop.call_soon(session.bye, random.randrange(self._spread_ms))  # its handshake had begun before
+        if self._on_late is not None:
+            self._loop.call_soon(self._on_late, session)  # its handshake had begun before
 
     def remove(self, session: Session) -> None:
         """A socket has ended."""
@@ -59,18 +64,42 @@ class Sessions:
                 self._due.append((now + HEARTBEAT_MS / 1000, session))
         return True
 
-    async def drain(self, timeout_s: float) -> None:
-        """Say bye to all and wait until they are gone; who is left after `timeout_s` is cut off."""
-        self._spread_ms = min(max(SHORTEST_SPREAD_MS, len(self._open) * SPREAD_PER_SOCKET_MS), LONGEST_SPREAD_MS)
-        for number, session in enumerate(list(self._open), 1):
-            session.bye(random.randrange(self._spread_ms))
-            if number % SLICE == 0:
-                await asyncio.sleep(0)
+    async def drain(self, close_s: float, *, spread_s: float = SPREAD_S) -> None:
+        """Say bye to all, one after another over at most `spread_s`, and wait until they are gone.
+
+        A socket closes when what was asked on it is answered, `SETTLE_S` after the last was told at the latest. Who is
+        left `close_s` later takes nothing, and is cut off.
+        """
+        wait_ms = min(max(SHORTEST_WAIT_MS, round(1000 * PER_SOCKET_S * len(self._open))), LONGEST_WAIT_MS)
+        await self._tell(lambda session: session.bye(random.randrange(wait_ms)), spread_s)
+        if not await self._all_gone(SETTLE_S):
+            await self.close_all(GOING_AWAY, close_s)
+
+    async def close_all(self, code: int, close_s: float) -> None:
+        """Close all with `code`, as fast as the loop bears; who is left `close_s` later is cut off."""
+        await self._tell(lambda session: session.stop(code), 0)
+        if not await self._all_gone(close_s):
+            for session in list(self._open):
+                session.abort()
+
+    async def _tell(self, tell: Callable[[Session], None], spread_s: float) -> None:
+        """Call `tell` with each, in any order, spread over `spread_s`, and soon with each that comes after that."""
+        self._on_late = tell
+        sessions = random.sample(list(self._open), len(self._open))
+        pace_s = min(PER_SOCKET_S, spread_s / max(1, len(sessions)))
+        began = self._loop.time()
+        for number, session in enumerate(sessions, 1):
+            tell(session)
+            ahead_s = began + number * pace_s - self._loop.time()
+            if ahead_s > 0 or number % SLICE == 0:
+                await asyncio.sleep(max(0, ahead_s))
+
+    async def _all_gone(self, within_s: float) -> bool:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(within_s):
                 while self._open:
                     self._gone.clear()
                     await self._gone.wait()
         except TimeoutError:
-            for session in list(self._open):
-                session.abort()
+            return False
+        return True

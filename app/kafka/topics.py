@@ -135,6 +135,15 @@ def check(bootstrap: str, app_id: str, partitions: int | None = None, timeout_s:
     return Layout(partitions=found[EVENTS].partitions, log_id=ids[EVENTS], commands_topic_id=ids[COMMANDS])
 
 
+def find_log_id(admin: AdminClient, timeout_s: float) -> str | None:
+    """The id of the log that is there now; None if the broker does not say, or there is none. Blocks meanwhile."""
+    try:
+        future = admin.describe_topics(TopicCollection([EVENTS]), request_timeout=timeout_s)[EVENTS]
+        return _as_java(future.result(timeout=2 * timeout_s).topic_id)
+    except (KafkaException, TimeoutError):
+        return None
+
+
 def _admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 

@@ -9,6 +9,7 @@ from app.cli.launch.errors import LaunchError
 from app.config import Settings
 
 KAFKA = "kafka"
+DRAINED_S = 10  # a gateway ends so soon after its last socket was told to go, even if nobody takes anything
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,8 @@ def gateway(settings: Settings, name: str) -> Part:
     """The gateway of that name."""
     port = str(gateway_port(settings, name))
     command = _ourselves("gateway", "--gateway", name, "--port", port)
-    return Part(name, command, _environment(settings, AUERBACH_GATEWAY=name, PORT=port))
+    stop_s = settings.drain_delay_s + settings.drain_spread_s + DRAINED_S
+    return Part(name, command, _environment(settings, AUERBACH_GATEWAY=name, PORT=port), stop_s=stop_s)
 
 
 def _ourselves(*arguments: str) -> tuple[str, ...]:
