@@ -1,10 +1,14 @@
 """Every setting: one place, read from the environment, checked at start, all bad ones reported at once."""
 
+import re
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+# RFC 6454 §6.2; also the schemes of browser extensions and apps
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s/?#@:\[\],]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class SettingsError(Exception):
@@ -47,16 +51,34 @@ class Settings(BaseSettings):
     jwt_secret: str | None = Field(
         None, alias="AUERBACH_JWT_SECRET", description="Secret of HS256 tokens, at least 32 bytes."
     )
+    jwt_jwks: str | None = Field(
+        None,
+        alias="AUERBACH_JWT_JWKS",
+        description="Public keys of RS256, ES256 and EdDSA tokens: a JWKS (RFC 7517), as a file or an http(s) URL.",
+    )
+    jwt_jwks_refresh_s: float = Field(
+        300,
+        alias="AUERBACH_JWT_JWKS_REFRESH_S",
+        ge=1,
+        le=86_400,
+        description="How often the JWKS is read again, seconds; a key that it lacks then checks no token any more.",
+    )
     jwt_leeway_s: float = Field(
         5,
         alias="AUERBACH_JWT_LEEWAY_S",
         ge=0,
+        le=3_600,
         description="Clock difference forgiven in exp and nbf, seconds.",
     )
     jwt_audience: str | None = Field(
         None, alias="AUERBACH_JWT_AUDIENCE", description="Required `aud` of a token, if set."
     )
     jwt_issuer: str | None = Field(None, alias="AUERBACH_JWT_ISSUER", description="Required `iss` of a token, if set.")
+    origins: str = Field(
+        "",
+        alias="AUERBACH_ORIGINS",
+        description="Web pages of other origins that may open sockets: https://chat.example.org,… or `*` for all.",
+    )
     operator_token: str | None = Field(
         None,
         alias="AUERBACH_OPERATOR_TOKEN",
@@ -163,7 +185,23 @@ class Settings(BaseSettings):
             raise ValueError("AUERBACH_JWT_SECRET: must be at least 32 bytes (RFC 7518 §3.2)")
         if self.operator_token is not None and len(self.operator_token.encode()) < 32:
             raise ValueError("AUERBACH_OPERATOR_TOKEN: must be at least 32 bytes")
+        # PyJWT would refuse every token with it: a public key that checks HS256 is known to everybody.
+        if self.jwt_secret is not None and "-----BEGIN" in self.jwt_secret:
+            raise ValueError("AUERBACH_JWT_SECRET: must not be a key in PEM; AUERBACH_JWT_JWKS takes public keys")
         return self
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in filter(None, map(str.strip, value.split(","))):
+            if origin not in ("*", "null") and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin} is no origin: scheme://host[:port], without a slash at the end")
+        return value
+
+    @property
+    def jwt_jwks_is_url(self) -> bool:
+        """Whether the JWKS is fetched, not read from a file."""
+        return self.jwt_jwks is not None and self.jwt_jwks.lower().startswith(("http://", "https://"))
 
     @property
     def bootstrap(self) -> str:
@@ -179,10 +217,12 @@ class Settings(BaseSettings):
         """Refuse to open a door that nobody could pass.
 
         Raises:
-            SettingsError: neither development mode nor a way to check tokens is set.
+            SettingsError: neither development mode nor a way to check tokens is set, or there is no file of that name.
         """
-        if self.auth == "jwt" and self.jwt_secret is None:
-            raise SettingsError("AUERBACH_JWT_SECRET: must be set, unless AUERBACH_AUTH=dev")
+        if self.auth == "jwt" and self.jwt_secret is None and self.jwt_jwks is None:
+            raise SettingsError("AUERBACH_JWT_SECRET: must be set (or AUERBACH_JWT_JWKS), unless AUERBACH_AUTH=dev")
+        if self.jwt_jwks is not None and not self.jwt_jwks_is_url and not Path(self.jwt_jwks).is_file():
+            raise SettingsError(f"AUERBACH_JWT_JWKS: {self.jwt_jwks}: no such file")
 
 
 def load(**overrides: object) -> Settings:

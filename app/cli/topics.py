@@ -19,7 +19,7 @@ def command() -> None:
 @command.command()
 def create() -> None:
     """Make the topics that are missing; those that exist stay as they are."""
-    settings = _reachable()
+    settings = reachable()
     made, layout = bootstrap.make_topics(settings)
     for name in made:
         click.echo(f"made {name}")
@@ -29,11 +29,11 @@ def create() -> None:
 @command.command()
 def check() -> None:
     """Check that every topic is there, with equal partition counts and the right policy."""
-    settings = _reachable()
+    settings = reachable()
     _tell(settings.bootstrap, topics.check(settings.bootstrap, settings.app_id, settings.partitions_given))
 
 
-def _reachable() -> config.Settings:
+def reachable() -> config.Settings:
     """The settings, once their broker answers: librdkafka would fill the screen with refused connections."""
     settings = config.load()
     asyncio.run(wait_ready(Broker(settings.bootstrap, "an existing broker", ready_s=BROKER_S)))

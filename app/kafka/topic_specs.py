@@ -10,6 +10,7 @@ SIGNALS = "chat.group.signals.v1"
 READS = "chat.group.reads.v1"
 MEMBERSHIPS = "chat.user.memberships.v1"
 OWNERS = "chat.partition.owners.v1"
+REVOCATIONS = "chat.user.revocations.v1"
 DEAD_LETTERS = "chat.deadletters.v1"
 
 _MINUTE_MS = 60_000
@@ -77,10 +78,15 @@ def specs(app_id: str, replication: int) -> list[TopicSpec]:
         "message.timestamp.type": "LogAppendTime",
         "max.message.bytes": str(_RECORD_BYTES),
     }
-    events = {**deleted, "retention.ms": "-1", "retention.bytes": "-1", "max.message.bytes": str(_RECORD_BYTES)}
-    if replication == 1:
-        # One copy: an acknowledgement means flushed to its disk (design §3).
-        events["flush.messages"] = "1"
+    # One copy: an acknowledgement means flushed to its disk (design §3).
+    flushed = {"flush.messages": "1"} if replication == 1 else {}
+    events = {
+        **deleted,
+        **flushed,
+        "retention.ms": "-1",
+        "retention.bytes": "-1",
+        "max.message.bytes": str(_RECORD_BYTES),
+    }
     return [
         TopicSpec(COMMANDS, commands, {"retention.ms": str(7 * _DAY_MS)}),
         TopicSpec(EVENTS, events),
@@ -91,6 +97,8 @@ def specs(app_id: str, replication: int) -> list[TopicSpec]:
         TopicSpec(MEMBERSHIPS, compacted),
         # Gateways read it whole at their start, and only what is not in the last segment is compacted.
         TopicSpec(OWNERS, compacted, {"segment.bytes": str(_MIB)}),
+        # Read whole, too. A revocation that was confirmed must outlive the machine's power: flushed, like an event.
+        TopicSpec(REVOCATIONS, {**compacted, **flushed}, {"segment.bytes": str(_MIB)}),
         TopicSpec(DEAD_LETTERS, deleted, {"retention.ms": str(30 * _DAY_MS)}),
         *(_changelog(topic, compacted) for topic in changelogs(app_id).values()),
     ]
