@@ -8,8 +8,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.config import Settings, SettingsError
-from web.auth import Refused
-from web.session import Door, Session, prepared_socket
+from web.handshake import Handshake, keep_content_out_of_logs
+from web.session import Door
 from web.sessions import Sessions
 
 _STATIC = Path(__file__).parent / "static"
@@ -56,29 +56,13 @@ def application(
         name = request.match_info["name"]
         return _file(request, _CLIENT if name == "auerbach.js" else _STATIC / name)
 
-    async def websocket(request: web.Request) -> web.StreamResponse:
-        if not opened():
-            return _problem(503, "unavailable", "this gateway does not serve now", {"Retry-After": "1"})
-        header = request.headers.get("Authorization")
-        known = door.authenticator.handshake(header, request.query.get("user"))
-        if isinstance(known, Refused):
-            return _problem(401, "unauthorized", known.message, {"WWW-Authenticate": "Bearer"})
-        response = prepared_socket()
-        writer = await response.prepare(request)
-        if request.transport is None:
-            return response  # gone in the meantime
-        session = Session(door, response, request.transport, writer, known)
-        sessions.add(session)
-        try:
-            await session.run()
-        finally:
-            sessions.remove(session)
-        return response
-
+    handshake = Handshake(settings, door, sessions, opened)
+    keep_content_out_of_logs()
     app = web.Application()
     app.router.add_get("/", page)
     app.router.add_get("/static/{name:[A-Za-z0-9_-][A-Za-z0-9._-]*}", static)
-    app.router.add_get("/v1/ws", websocket, allow_head=False)
+    app.router.add_get("/v1/ws", handshake.open, allow_head=False)
+    app.router.add_route("*", "/v1/ws", handshake.no_method)
     app.router.add_get("/v1/config", config)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
@@ -119,12 +103,3 @@ def _file(request: web.Request, path: Path) -> web.StreamResponse:
     if path.suffix == ".js":
         headers["Content-Type"] = "text/javascript; charset=utf-8"  # RFC 9239; Python's table has an older name
     return web.FileResponse(path, headers={**headers, "Cache-Control": "no-cache"})
-
-
-def _problem(status: int, code: str, detail: str, headers: dict[str, str]) -> web.Response:
-    return web.json_response(
-        {"status": status, "code": code, "detail": detail},
-        status=status,
-        headers=headers,
-        content_type="application/problem+json",
-    )

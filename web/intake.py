@@ -1,6 +1,7 @@
 """What the records of the log mean to a gateway: outcomes for who asked, events for who follows."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 
@@ -9,6 +10,7 @@ from app.log.fence import Fence
 from app.log.records import ClaimRecord, EventRecord, RecordError, decode_record
 from app.owners import Owners, parse_owner
 from app.reads import decode_outcome
+from app.revocations import Revocation, parse_revocation
 from app.telemetry import logger
 from web import metrics
 from web.commander import Commander
@@ -27,12 +29,24 @@ _instant_decoder = msgspec.json.Decoder(_Instant)
 
 
 class Intake:
-    """Takes batches from the log reader, on the loop. Void records are heard by nobody (design I4)."""
+    """Takes batches from the log reader, on the loop. Void records are heard by nobody (design I4).
 
-    def __init__(self, *, hub: Hub, commander: Commander, owners: Owners) -> None:
+    `on_revocations` is told what the revocations topic holds, before reading begins, and what is added to it.
+    """
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        commander: Commander,
+        owners: Owners,
+        on_revocations: Callable[[list[Revocation]], None] = lambda _: None,
+    ) -> None:
         self._hub = hub
         self._commander = commander
         self._owners = owners
+        self._on_revocations = on_revocations
+        self._revocations: list[Revocation] = []
         self._origin = commander.origin.encode()
         self._fences: dict[int, Fence] = {}
         self._behind: dict[int, int] | None = None
@@ -56,6 +70,7 @@ class Intake:
 
     def begin(self, start: Start) -> None:
         """Reading begins at `start`."""
+        self._on_revocations(start.revocations)
         for partition, owner in start.owners.items():
             self._owners.learn(partition, owner)
         self._fences = {p: Fence(epoch) for p, (_, epoch) in start.events.items()}
@@ -69,9 +84,14 @@ class Intake:
                 fate = self._event(record)
             elif topic == topics.REPLIES:
                 fate = self._reply(record)
+            elif topic == topics.REVOCATIONS:
+                fate = self._revocation(record)
             else:
                 fate = self._owner(record)
             self._fates[topic, fate] += 1
+        if self._revocations:
+            told, self._revocations = self._revocations, []
+            self._on_revocations(told)
         for (topic, fate), count in self._fates.items():
             metrics.LOG_RECORDS.labels(topic, fate).inc(count)
         self._fates.clear()
@@ -117,6 +137,14 @@ class Intake:
         except msgspec.MsgspecError as bad:
             _log.error("a record of the replies topic is no outcome", partition=record.partition(), why=str(bad))
             return "bad"
+        return "delivered"
+
+    def _revocation(self, record: RawRecord) -> str:
+        told = parse_revocation(record.key(), record.value())
+        if told is None:
+            _log.error("a record of the revocations topic tells none", partition=record.partition())
+            return "bad"
+        self._revocations.append(told)
         return "delivered"
 
     def _owner(self, record: RawRecord) -> str:

@@ -15,6 +15,7 @@ from app.kafka import topics
 from app.kafka.topics import Layout
 from app.owners import parse_owner, supersedes
 from app.reads import OwnerRecord
+from app.revocations import Revocation, parse_revocation
 from app.telemetry import logger
 from web import metrics
 
@@ -50,11 +51,12 @@ class RawRecord(Protocol):
 
 @dataclass(slots=True, frozen=True)
 class Start:
-    """Where reading begins: the owners known then, and for each events partition (offset, epoch) and its end."""
+    """Where reading begins: the owners and revocations known then, and each events partition's (offset, epoch), end."""
 
     owners: dict[int, OwnerRecord] = field(default_factory=dict)
     events: dict[int, tuple[int, int]] = field(default_factory=dict)
     ends: dict[int, int] = field(default_factory=dict)
+    revocations: list[Revocation] = field(default_factory=list)
 
 
 class Receiver(Protocol):
@@ -68,7 +70,7 @@ class Receiver(Protocol):
 
 
 class LogReader:
-    """Reads all partitions of the events, replies and owners topics, assigned by hand.
+    """Reads all partitions of the events, replies, owners and revocations topics, assigned by hand.
 
     Events of a partition are read from the place that its latest owner record names, with the epoch in force there;
     without a record from offset 0. Replies are read from the end: those for this process are yet to come.
@@ -136,6 +138,14 @@ class LogReader:
                 if named is not None and supersedes(start.owners.get(named[0]), named[1], self._layout.log_id):
                     start.owners[named[0]] = named[1]
             owner_places.append(TopicPartition(topics.OWNERS, p, high))
+        revocation_places = []
+        for p in partitions:
+            low, high = kafka.offsets(consumer, topics.REVOCATIONS, p)
+            for message in kafka.read(consumer, topics.REVOCATIONS, p, low, high):
+                told = parse_revocation(message.key(), message.value())
+                if told is not None:
+                    start.revocations.append(told)
+            revocation_places.append(TopicPartition(topics.REVOCATIONS, p, high))
         event_places = []
         for p in partitions:
             low, end = kafka.offsets(consumer, topics.EVENTS, p)
@@ -145,7 +155,7 @@ class LogReader:
                 raise OtherLogError(f"{topics.EVENTS}/{p} ends at {end}, its owner record names {offset}: another log?")
             start.events[p], start.ends[p] = (offset, epoch), end
             event_places.append(TopicPartition(topics.EVENTS, p, offset))
-        consumer.assign([*replies, *owner_places, *event_places])
+        consumer.assign([*replies, *owner_places, *revocation_places, *event_places])
         return start
 
     def _read_once(self, consumer: Consumer) -> None:

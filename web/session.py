@@ -1,7 +1,6 @@
 """One socket's life: authentication, frames in, liveness, and a clean end (protocol §1, §6)."""
 
 import asyncio
-import time
 import uuid
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from aiohttp.abc import AbstractStreamWriter
 from app.domain.outcomes import Rejection
 from app.telemetry import logger
 from web import frames, metrics
+from web.admissions import EXPIRED, REVOKED, Admissions
 from web.auth import Authenticator, Identity, Refused
 from web.conversation import INTERNAL, Conversation, Service
 from web.outbox import Outbox
@@ -23,7 +23,6 @@ SILENT_S = 2 * frames.HEARTBEAT_MS / 1000
 
 GOING_AWAY = 1001
 MALFORMED = 4400
-EXPIRED = 4401
 TOO_SLOW = 4408
 LOST_PLACE = 4409
 NOT_AUTHENTICATED = 4501
@@ -33,10 +32,11 @@ _log = logger("web")
 
 @dataclass(slots=True, frozen=True)
 class Door:
-    """What a session needs besides the service: who may enter, and which log is behind it."""
+    """What a session needs besides the service: who may enter, who is inside, and which log is behind it."""
 
     service: Service
     authenticator: Authenticator
+    admissions: Admissions
     log_id: str
 
 
@@ -63,7 +63,7 @@ class Session:
             on_slow=lambda: self.stop(TOO_SLOW),
         )
         self._conversation: Conversation | None = None
-        # One timer for all that ends a socket at a time: authentication that does not come, a token's end, `stop`.
+        # Ends a socket whose authentication does not come, and by `stop`. A token's end is the admissions' to see.
         self._life = asyncio.timeout(None)
         self._malformed = 0
         self._code: int | None = None
@@ -82,9 +82,10 @@ class Session:
                 await self._receive()
         except TimeoutError:
             if self._code is None:
-                self._code = EXPIRED if self._conversation is not None else NOT_AUTHENTICATED
+                self._code = NOT_AUTHENTICATED
         finally:
             self._over = True
+            self._door.admissions.leave(self)
             if self._conversation is not None:
                 self._conversation.end()  # before any CLOSE: nothing may be written after it
         if self._code is not None:
@@ -129,7 +130,7 @@ class Session:
             if self._leaving and message.type in {WSMsgType.TEXT, WSMsgType.BINARY}:
                 continue
             if message.type is WSMsgType.TEXT:
-                self._on_text(message.data)
+                await self._on_text(message.data)
             elif message.type is WSMsgType.BINARY:
                 self._on_malformed("a binary frame")
             elif message.type is WSMsgType.PING:
@@ -140,7 +141,7 @@ class Session:
             if self._conversation is not None:
                 await self._conversation.room()
 
-    def _on_text(self, text: str) -> None:
+    async def _on_text(self, text: str) -> None:
         try:
             request = parse(text)
         except MalformedError as bad:
@@ -148,7 +149,10 @@ class Session:
             return
         self._malformed = 0
         try:
-            self._serve(request)
+            if request.type == "auth" and request.refusal is None:
+                await self._authenticate(request)
+            else:
+                self._serve(request)
         except Exception:  # noqa: BLE001 - an edge: counted, logged, answered
             metrics.ERRORS.labels("socket").inc()
             _log.exception("a request failed", type=request.type)
@@ -159,8 +163,6 @@ class Session:
             self._refuse(request, Rejection("unauthorized", "the first request must be auth"))
         elif request.refusal is not None:
             self._refuse(request, request.refusal)
-        elif request.type == "auth":
-            self._authenticate(request)
         elif request.type == "ping":
             self._accept(request)
         else:
@@ -174,16 +176,17 @@ class Session:
         if self._malformed >= MALFORMED_IN_A_ROW:
             self.stop(MALFORMED)
 
-    def _authenticate(self, request: Request) -> None:
+    async def _authenticate(self, request: Request) -> None:
         ask = to_ask(request)
         if isinstance(ask, Rejection):
             self._refuse(request, ask)
             return
         assert isinstance(ask, Auth)
-        known = self._door.authenticator.token(ask.token)
+        known = await self._door.authenticator.token(ask.token)
+        if self._code is not None:
+            return  # closed meanwhile
         if isinstance(known, Refused):
-            self._refuse(request, Rejection("unauthorized", known.message))
-            self.stop(EXPIRED if known.expired else NOT_AUTHENTICATED)
+            self._turn_away(request, known)
         elif self._conversation is not None and known.user != self._conversation.user:
             self._refuse(request, Rejection("unauthorized", "this socket is another user's"))
             self.stop(NOT_AUTHENTICATED)
@@ -192,19 +195,28 @@ class Session:
             if self._conversation is None:
                 self._welcome(known)
             else:
-                self._expire(known)
+                self._door.admissions.admit(self, known)
+
+    def _turn_away(self, request: Request, refused: Refused) -> None:
+        """Refuse a token, and close: the socket, or the session that there was."""
+        if refused.why == "unavailable":
+            self._refuse(request, Rejection("unavailable", refused.message, temporary=True))
+            return
+        self._refuse(request, Rejection("unauthorized", refused.message))
+        if refused.why == "expired":
+            self.stop(EXPIRED)
+        elif refused.why == "revoked" and self._conversation is not None:
+            self.stop(REVOKED)
+        else:
+            self.stop(NOT_AUTHENTICATED)
 
     def _welcome(self, identity: Identity) -> None:
+        self._life.reschedule(None)
         self._conversation = Conversation(
             self._door.service, identity.user, self._outbox, lambda: self.stop(LOST_PLACE)
         )
         self._outbox.push(frames.hello(uuid.uuid4().hex, self._door.log_id, identity.user))
-        self._expire(identity)
-
-    def _expire(self, identity: Identity) -> None:
-        """Let the socket live as long as `identity` holds."""
-        expires_at = identity.expires_at
-        self._life.reschedule(None if expires_at is None else self._loop.time() + expires_at - time.time())
+        self._door.admissions.admit(self, identity)
 
     def _accept(self, request: Request) -> None:
         metrics.REQUESTS.labels(request.type, "ok").inc()

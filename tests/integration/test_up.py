@@ -241,7 +241,10 @@ def test_a_gateway_that_cannot_authenticate_anybody_is_refused(make_stack: MakeS
         refused = run(stack.env, *command)
 
         assert refused.returncode == 2
-        assert refused.stderr == "error: AUERBACH_JWT_SECRET: must be set (or AUERBACH_JWT_JWKS), unless AUERBACH_AUTH=dev\n"
+        assert (
+            refused.stderr
+            == "error: AUERBACH_JWT_SECRET: must be set (or AUERBACH_JWT_JWKS), unless AUERBACH_AUTH=dev\n"
+        )
 
 
 def test_stopping_in_the_middle_of_a_start_leaves_nothing(make_stack: MakeStack) -> None:

@@ -42,13 +42,16 @@ from app.reads import (
 from tests.contract.client import Client
 from tests.support.fake_log import FakeGroup, FakeLog
 from web import http
+from web.admissions import Admissions
 from web.auth import Authenticator
 from web.commander import Commander
 from web.conversation import Service
 from web.hub import Hub
 from web.intake import Intake
+from web.keys import Keys
 from web.log_reader import Start
 from web.reads_client import UnavailableError
+from web.revocations import Revocations
 from web.session import Door
 from web.sessions import Sessions
 
@@ -125,7 +128,11 @@ class World:
         self.failures: list[Exception] = []
         self.commander = Commander(self, origin=ORIGIN, partitions=PARTITIONS, on_fatal=self.failures.append)
         self.owners = Owners(PARTITIONS, LOG_ID)
-        self.intake = Intake(hub=self.hub, commander=self.commander, owners=self.owners)
+        self.revocations = Revocations()
+        self.admissions = Admissions(self.revocations)
+        self.intake = Intake(
+            hub=self.hub, commander=self.commander, owners=self.owners, on_revocations=self.admissions.revoke
+        )
         known = {p: OwnerRecord(url="http://o", epoch=0, offset=1, worker="w", log=LOG_ID) for p in range(PARTITIONS)}
         self.intake.begin(Start(known, dict.fromkeys(range(PARTITIONS), (1, 0)), dict.fromkeys(range(PARTITIONS), 1)))
         self.service = Service(self.commander, self, self.hub, request_timeout_s=10)
@@ -267,12 +274,16 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running(world: World, **settings: Any) -> AsyncIterator[Gateway]:
+async def running(world: World, keys: Keys | None = None, **settings: Any) -> AsyncIterator[Gateway]:
     """A gateway serving `world`, in development mode unless `settings` say otherwise."""
     chosen = Settings(**{"auth": "dev", "jwt_secret": SECRET, **settings})
     async with aiohttp.ClientSession() as session:
         gateway = Gateway(world, chosen, "", session)
-        door = Door(world.service, Authenticator(chosen), LOG_ID)
+        authenticator = Authenticator(chosen, keys, world.revocations)
+        door = Door(world.service, authenticator, world.admissions, LOG_ID)
+        tasks = [asyncio.create_task(world.admissions.run())]
+        if keys is not None:
+            tasks.append(asyncio.create_task(keys.run()))
         app = http.application(
             chosen, door, gateway.sessions, waits_for=lambda: gateway.waiting, opened=lambda: not gateway.waiting
         )
@@ -284,5 +295,7 @@ async def running(world: World, **settings: Any) -> AsyncIterator[Gateway]:
         try:
             yield gateway
         finally:
+            for task in tasks:
+                task.cancel()
             await gateway.sessions.drain(0.5)
             await runner.cleanup()
