@@ -82,7 +82,7 @@ async def _demo(urls: Sequence[str], file: Path, seed: int) -> list[str]:
             await stack.enter_async_context(reader)
         with record.timed():
             await player.play(channels, speakers, record, speed=None)
-        heads = {group: int((await owner.state(group))["seq"]) for group in groups}
+        heads = {group: (await owner.state(group)).seq for group in groups}
         for reader in readers:
             await reader.reach(heads)
     async with fresh:

@@ -10,7 +10,20 @@ import threading
 from collections.abc import AsyncIterator
 
 import click
-from auerbach_client import AuerbachError, ChatError, Client, EndedError, Event, Reset, Subscription
+from auerbach_client import AuerbachError, ChatError, Client, EndedError, Item, Reset, Subscription, Withheld
+from auerbach_client.bodies import (
+    Body,
+    GroupCreated,
+    MemberJoined,
+    MemberLeft,
+    MemberRemoved,
+    MessageDeleted,
+    MessageEdited,
+    MessagePosted,
+    ReactionAdded,
+    ReactionRemoved,
+    RoleChanged,
+)
 
 from app import config
 from app.cli.token import credentials
@@ -149,26 +162,46 @@ async def _lines() -> AsyncIterator[str]:
         yield rest.decode(errors="replace")
 
 
-def _line(item: Event | Reset) -> str:
+def _line(item: Item) -> str:
     """An event as a line for people. Whatever others write, no control character reaches the terminal."""
     if isinstance(item, Reset):
-        return "--- the log was lost: what stands above is void"
-    data, by = item.data, _printable(item.by or "the service")
-    user = _printable(str(data.get("user", "")))
-    match item.kind:
-        case "message.posted":
-            text = f"{by}: {_printable(data['text']) if data.get('text') is not None else '(deleted)'}"
-        case "group.created":
-            text = f"* {by} created {_printable(str(data.get('name')))}"
-        case "member.joined":
-            text = f"* {user} joined" if user == by else f"* {by} added {user}"
-        case "member.left":
-            text = f"* {user} left"
-        case "member.removed":
-            text = f"* {by} removed {user}"
-        case _:
-            text = f"* {by}: {_printable(item.kind)}"
-    return f"{item.at[11:16]} {text}"
+        return "--- what stands above is void: the log was lost, or the group began anew"
+    if isinstance(item, Withheld):
+        return "--- what was said before you joined is not shown"
+    by = _printable(item.by or "the service")
+    said = _said(by, item.body)
+    return f"{item.at[11:16]} {said if said is not None else f'* {by}: {_printable(item.kind)}'}"
+
+
+def _said(by: str, body: Body) -> str | None:
+    """What an event says; None where that is of no interest, or of a kind that is not known here."""
+    match body:
+        case MessagePosted(text=text):
+            return f"{by}: {_text(text)}"
+        case MessageEdited(text=text, target=target):
+            return f"{by}: {_text(text)} (in place of {target})"
+        case MessageDeleted(target=target):
+            return f"* {by} deleted message {target}"
+        case ReactionAdded(target=target, emoji=emoji):
+            return f"* {by}: {_printable(emoji)} to message {target}"
+        case ReactionRemoved(target=target, emoji=emoji):
+            return f"* {by}: no {_printable(emoji)} to message {target} any more"
+        case GroupCreated(name=name):
+            return f"* {by} created {_printable(name)}"
+        case MemberJoined(user=user):
+            user = _printable(user)
+            return f"* {user} joined" if user == by else f"* {by} added {user}"
+        case MemberLeft(user=user):
+            return f"* {_printable(user)} left"
+        case MemberRemoved(user=user):
+            return f"* {by} removed {_printable(user)}"
+        case RoleChanged(user=user, role=role):
+            return f"* {by} made {_printable(user)} {_printable(role)}"
+    return None
+
+
+def _text(text: str | None) -> str:
+    return "(deleted)" if text is None else _printable(text)
 
 
 def _printable(text: str) -> str:

@@ -76,7 +76,8 @@ class FakeGateway:
     - `handshakes`: the next handshakes get these HTTP statuses, in order; those of the users in `away` get 503.
     - `limits`: what hello says of them; none but `frame_bytes` is enforced.
     - `skip_live`, `double_live`: so many of the next live events are left out, or come twice.
-    - `tokens`: token → user; what `Authorization: Bearer` may say.
+    - `tokens`: token → user; what `Authorization: Bearer` and `auth` may say.
+    - `heartbeat_ms`: what hello says, and how often sockets are pinged; those opened while `silent` never are.
     - `cut()`, `close(code)`, `forget()`: end all sockets, or begin a new log.
     """
 
@@ -93,6 +94,8 @@ class FakeGateway:
         self.away: set[str] = set()
         self.limits = {"frame_bytes": 65_536, "text_bytes": 16_384, "groups": 1000, "requests_per_second": 50}
         self.tokens: dict[str, str] = {}
+        self.heartbeat_ms = 25_000.0
+        self.silent = False
         self._port = port
         self._app = web.Application()
         self._app.router.add_get("/v1/ws", self._serve)
@@ -143,18 +146,24 @@ class FakeGateway:
         self.log = FakeLog()
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
-        user = request.query.get("user") or self.tokens.get(request.headers.get("Authorization", "")[7:])
-        status = 503 if user in self.away else 101 if user else 401
+        bearer = request.headers.get("Authorization")
+        user = request.query.get("user") or self.tokens.get((bearer or "")[7:], "")
+        status = 503 if user in self.away else 101 if user or bearer is None else 401
         if self.handshakes:
             status = self.handshakes.pop(0)
-        if user is None or status != 101:
+        if status != 101:
             return web.Response(status=status)
-        socket = web.WebSocketResponse(protocols=("chat.v1.json",), max_msg_size=self.limits["frame_bytes"])
+        socket = web.WebSocketResponse(
+            protocols=("chat.v1.json",),
+            max_msg_size=self.limits["frame_bytes"],
+            heartbeat=None if self.silent else self.heartbeat_ms / 1000,
+        )
         await socket.prepare(request)
         session = FakeSession(socket, user, self.frames_per_socket())
         self.sessions.add(session)
         self.connections += 1
-        session.put(msgspec.json.encode(self._hello(session)))
+        if user:  # else the first frame will say who it is
+            session.put(msgspec.json.encode(self._hello(session)))
         writer = asyncio.create_task(session.write())
         try:
             async for message in socket:
@@ -168,7 +177,7 @@ class FakeGateway:
 
     def _hello(self, session: FakeSession) -> Frame:
         hello = {"type": "hello", "protocol": "chat.v1.json", "session": uuid.uuid4().hex, "log": self.log.id}
-        return {**hello, "user": session.user, "heartbeat_ms": 25_000, "limits": self.limits}
+        return {**hello, "user": session.user, "heartbeat_ms": self.heartbeat_ms, "limits": self.limits}
 
     async def _receive(self, session: FakeSession, text: str | bytes) -> None:
         try:
@@ -177,6 +186,9 @@ class FakeGateway:
         except (msgspec.MsgspecError, KeyError):
             kind, frame = "", {}
         self.requests.append((session.user, frame))
+        if kind == "auth" or not session.user:
+            await self._authenticate(session, kind, frame)
+            return
         follow: list[bytes] = []
         try:
             fields, follow = self._answer(session, kind, frame)
@@ -193,6 +205,20 @@ class FakeGateway:
             asyncio.get_running_loop().call_later(self.reply_delay_s, _put_all, session, frames)
         else:
             _put_all(session, frames)
+
+    async def _authenticate(self, session: FakeSession, kind: str, frame: Frame) -> None:
+        """The first `auth`, a later one, or a request before it; another user's token ends the socket."""
+        user, is_first = self.tokens.get(frame.get("token", "")), not session.user
+        if kind == "auth" and user is not None and (is_first or user == session.user):
+            session.put(msgspec.json.encode({"type": "reply", "id": frame.get("id"), "ok": True}))
+            session.user = user
+            if is_first:
+                session.put(msgspec.json.encode(self._hello(session)))
+            return
+        error = {"code": "unauthorized", "message": "not with this token", "temporary": False}
+        session.put(msgspec.json.encode({"type": "reply", "id": frame.get("id"), "ok": False, "error": error}))
+        if kind == "auth":
+            await session.socket.close(code=4501)
 
     def _answer(self, session: FakeSession, kind: str, frame: Frame) -> tuple[Frame, list[bytes]]:
         """The reply's fields, and the frames that follow it."""

@@ -7,14 +7,19 @@
             async for event in events:
                 print(event)
 
-`Client` has the requests, `Subscription` the events. It imports nothing of the server.
+`Client` has the requests, `Subscription` the events, `Conversation` a group as it is to be shown. It imports nothing
+of the server.
 """
 
+from auerbach_client import bodies
+from auerbach_client.answers import GroupState, HistoryItem, HistoryPage, Member, MembersPage
 from auerbach_client.backoff import Backoff
 from auerbach_client.changes import Ack
 from auerbach_client.client import Client
+from auerbach_client.conversation import Conversation
 from auerbach_client.errors import AuerbachError, ChatError, EndedError
-from auerbach_client.frames import Event, Hello, Limits, Reset
+from auerbach_client.frames import Event, Hello, Limits, Reset, Withheld
+from auerbach_client.messages import Message, Status
 from auerbach_client.subscription import Item, Subscription
 
 __all__ = [
@@ -23,11 +28,21 @@ __all__ = [
     "Backoff",
     "ChatError",
     "Client",
+    "Conversation",
     "EndedError",
     "Event",
+    "GroupState",
     "Hello",
+    "HistoryItem",
+    "HistoryPage",
     "Item",
     "Limits",
+    "Member",
+    "MembersPage",
+    "Message",
     "Reset",
+    "Status",
     "Subscription",
+    "Withheld",
+    "bodies",
 ]

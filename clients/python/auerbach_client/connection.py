@@ -19,8 +19,6 @@ Socket = aiohttp.ClientWebSocketResponse[bool]
 SUBPROTOCOL = "chat.v1.json"
 
 _HANDSHAKE_S = 10.0
-# Ours, besides the server's: a peer that vanished without a word is noticed within one and a half of these.
-_HEARTBEAT_S = 20.0
 # No frame of the server exceeds 1 MiB (protocol, head of the page).
 _MOST_BYTES = 1024 * 1024 + 1024
 _CLOSE_S = 2.0
@@ -36,11 +34,19 @@ class HandshakeError(Exception):
 
 
 class Connection:
-    """A connection that has said hello."""
+    """A connection that has said hello, opened with `token` (None in development mode)."""
 
-    def __init__(self, ws: Socket, hello: Hello) -> None:
+    def __init__(self, ws: Socket, hello: Hello, token: str | None) -> None:
         self._ws = ws
         self.hello = hello
+        self.token = token
+        self._waiting_since: float | None = None
+
+    @property
+    def silent_s(self) -> float:
+        """For how long the peer has said nothing, pings included, while we listened."""
+        since = self._waiting_since
+        return 0.0 if since is None else asyncio.get_running_loop().time() - since
 
     @property
     def close_code(self) -> int | None:
@@ -58,10 +64,16 @@ class Connection:
     async def frames(self) -> AsyncIterator[bytes]:
         """The text frames that come, until the connection ends, however it does."""
         while True:
+            # What is not read while a consumer is behind is no silence of the peer's.
+            self._waiting_since = asyncio.get_running_loop().time()
             message = await self._ws.receive()
+            self._waiting_since = None
             if message.type is aiohttp.WSMsgType.TEXT:
                 yield message.data
-            elif message.type is not aiohttp.WSMsgType.BINARY:
+            elif message.type is aiohttp.WSMsgType.PING:
+                with contextlib.suppress(ConnectionError):  # the next receive says so
+                    await self._ws.pong(message.data)
+            elif message.type not in {aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.PONG}:
                 return
 
     async def close(self) -> None:
@@ -103,18 +115,19 @@ class Dialer:
         url = next(self._urls)
         try:
             async with asyncio.timeout(_HANDSHAKE_S):
+                token = await self._first_token()
                 ws = await http.ws_connect(
                     url,
                     protocols=(SUBPROTOCOL,),
                     params={"user": self._user} if self._user is not None else None,
-                    headers=await self._headers(),
-                    heartbeat=_HEARTBEAT_S,
+                    headers={"Authorization": f"Bearer {token}"} if token is not None else None,
+                    autoping=False,  # pings are what tells a silent peer from a dead one
                     timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_S),
                     max_msg_size=_MOST_BYTES,
                     decode_text=False,
                 )
                 try:
-                    return Connection(ws, await _hello(ws, url))
+                    return Connection(ws, await _hello(ws, url), token)
                 except BaseException:
                     await ws.close()
                     raise
@@ -125,12 +138,21 @@ class Dialer:
         except (aiohttp.ClientError, OSError) as failed:
             raise HandshakeError(f"{url}: {failed}") from failed
 
-    async def _headers(self) -> dict[str, str]:
-        if self._token is None:
-            return {}
+    async def fresh_token(self) -> str:
+        """Ask the caller's function for a token.
+
+        Raises:
+            Exception: whatever that raises.
+        """
+        assert callable(self._token)
+        token = self._token()
+        return await token if inspect.isawaitable(token) else token
+
+    async def _first_token(self) -> str | None:
+        if not callable(self._token):
+            return self._token
         try:
-            token = self._token() if callable(self._token) else self._token
-            return {"Authorization": f"Bearer {await token if inspect.isawaitable(token) else token}"}
+            return await self.fresh_token()
         except Exception as failed:  # the caller's function: there may be a token later
             raise HandshakeError(f"no token: {failed!r}") from failed
 

@@ -15,6 +15,7 @@ class ChatError(AuerbachError):
         temporary: the same request, with the same `client_msg_id`, may succeed later. The client has tried that
             already, within its bounds.
         client_msg_id: the id that the request went out with, for a later repetition; None where it had none.
+        retry_after_s: when the server wants it repeated at the earliest, if it says so (seconds).
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class ChatError(AuerbachError):
         field: str | None = None,
         temporary: bool = False,
         client_msg_id: str | None = None,
+        retry_after_s: float | None = None,
     ) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
@@ -31,6 +33,7 @@ class ChatError(AuerbachError):
         self.field = field
         self.temporary = temporary
         self.client_msg_id = client_msg_id
+        self.retry_after_s = retry_after_s
 
 
 class EndedError(AuerbachError):

@@ -1,7 +1,6 @@
 """The feed: all subscriptions of a client, asked for on each connection and fed from its frames."""
 
 import asyncio
-import contextlib
 import itertools
 import logging
 from typing import Any
@@ -26,13 +25,14 @@ _log = logging.getLogger("auerbach_client")
 class Feed:
     """Subscriptions by group. Its requests have keys `s1`, `s2`, …, apart from those of `Requests`."""
 
-    def __init__(self, link: Link, *, retry: Backoff, attempts: int) -> None:
+    def __init__(self, link: Link, *, retry: Backoff, timeout_s: float) -> None:
         self._link = link
         self._retry = retry
-        self._attempts = attempts
+        self._timeout_s = timeout_s
         self._numbers = itertools.count(1)
         self._subscriptions: dict[str, Subscription] = {}
         self._asked: dict[str, list[Subscription]] = {}
+        self._next: list[Subscription] = []
         self._timers: set[asyncio.TimerHandle] = set()
         self._log_id = ""
         self._user = ""
@@ -65,14 +65,11 @@ class Feed:
         """A new connection: ask again for all that are wanted, a hundred at a time."""
         self._log_id, self._user = log, user
         self._asked.clear()
+        self._next.clear()
         wanted = [each for each in self._subscriptions.values() if each.phase in {Phase.LIVE, Phase.WANTED}]
         for subscription in wanted:
             subscription.phase = Phase.WANTED
-            if not subscription.opened:
-                self._ask(subscription)  # a batch has no states
-        resumed = [subscription for subscription in wanted if subscription.opened]
-        for at in range(0, len(resumed), _BATCH):
-            self._ask_all(resumed[at : at + _BATCH])
+        self._ask_all(wanted)
 
     def answered(self, reply: Reply) -> None:
         """The reply to a `subscribe`; its run follows at once, so this must not wait."""
@@ -86,7 +83,7 @@ class Feed:
         else:
             each = [reply.fields] * len(asked)
         for subscription, result in zip(asked, each, strict=True):
-            if subscription.phase is Phase.WANTED:
+            if subscription.phase is Phase.WANTED and subscription.asked == reply.id:
                 self._outcome(subscription, result)
 
     def _outcome(self, subscription: Subscription, result: dict[str, Any]) -> None:
@@ -115,12 +112,14 @@ class Feed:
             del self._subscriptions[event.group]
             subscription.finish()
 
-    def withheld(self, frame: Withheld) -> None:
-        """Take note of events that the user may not read."""
+    async def withheld(self, frame: Withheld, *, hurry: bool) -> None:
+        """Take note of events that the user may not read; `hurry` as for an event."""
         subscription = self._subscriptions.get(frame.group)
         if subscription is None or subscription.phase not in {Phase.LIVE, Phase.WANTED}:
             return
-        if not subscription.skip(frame.start, frame.through):
+        if subscription.full() and not await self._room(subscription, hurry=hurry):
+            self._park(subscription)
+        elif not subscription.skip(frame):
             self._missed(subscription, frame.start)
 
     def ended(self, error: EndedError | None) -> None:
@@ -137,14 +136,24 @@ class Feed:
             subscription.finish(self._ended)
             return
         subscription.phase = Phase.WANTED
-        self._ask(subscription)
+        if not self._next:  # those that begin in the same turn of the loop are asked for together
+            asyncio.get_running_loop().call_soon(self._ask_next)
+        self._next.append(subscription)
 
     def release(self, subscription: Subscription) -> None:
         if self._subscriptions.get(subscription.group) is subscription:
             del self._subscriptions[subscription.group]
-            if subscription.phase in {Phase.LIVE, Phase.WANTED}:
+            if subscription.phase in {Phase.LIVE, Phase.WANTED} and not self._taken_back(subscription):
                 self._unsubscribe(subscription.group)
         subscription.finish()
+
+    def _taken_back(self, subscription: Subscription) -> bool:
+        """Whether its request was not sent yet, and will not be."""
+        key = subscription.asked
+        if key is None or self._asked.get(key) != [subscription] or not self._link.withdraw(key):
+            return False
+        del self._asked[key]
+        return True
 
     def _park(self, subscription: Subscription) -> None:
         _log.debug("the consumer of %s is behind: parked at %s", subscription.group, subscription.cursor)
@@ -172,11 +181,11 @@ class Feed:
         return not subscription.full()
 
     def _refused(self, subscription: Subscription, error: ChatError) -> None:
-        """Ask again later if that may help; a first subscription only so many times."""
+        """Ask again later if that may help; a first subscription only for so long."""
         subscription.attempts += 1
-        if error.temporary and (subscription.opened or subscription.attempts < self._attempts):
-            delay_s = self._retry.delay_s(subscription.attempts)
-            self._later(delay_s, subscription)
+        if error.temporary and (subscription.opened or subscription.waited_s() < self._timeout_s):
+            after_s = error.retry_after_s
+            self._later(self._retry.delay_s(subscription.attempts) if after_s is None else after_s, subscription)
             return
         self._subscriptions.pop(subscription.group, None)
         subscription.finish(error)
@@ -193,19 +202,30 @@ class Feed:
     def _ask(self, subscription: Subscription) -> None:
         self._post([subscription], {"group": subscription.group, **_state(subscription), **subscription.start_fields()})
 
+    def _ask_next(self) -> None:
+        wanted, self._next = self._next, []
+        if self._ended is None and self._link.online:  # else the next connection asks for all
+            self._ask_all([each for each in wanted if each.phase is Phase.WANTED])
+
     def _ask_all(self, subscriptions: list[Subscription]) -> None:
-        if len(subscriptions) == 1:
-            self._ask(subscriptions[0])
-            return
-        groups = [{"group": each.group, **each.start_fields()} for each in subscriptions]
-        self._post(subscriptions, {"groups": groups, "state": False})
+        """Ask for many, a hundred at a time; those that want a state, alone: a batch has none (protocol §4)."""
+        together = [each for each in subscriptions if not _wants_state(each)]
+        for subscription in subscriptions:
+            if _wants_state(subscription):
+                self._ask(subscription)
+        for at in range(0, len(together), _BATCH):
+            batch = together[at : at + _BATCH]
+            if len(batch) == 1:
+                self._ask(batch[0])
+            else:
+                groups = [{"group": each.group, **each.start_fields()} for each in batch]
+                self._post(batch, {"groups": groups, "state": False})
 
     def _post(self, subscriptions: list[Subscription], fields: dict[str, Any]) -> None:
-        for earlier in self._asked.values():
-            with contextlib.suppress(ValueError):
-                earlier.remove(subscriptions[0])
         key = f"s{next(self._numbers)}"
-        self._asked[key] = list(subscriptions)
+        self._asked[key] = subscriptions
+        for subscription in subscriptions:
+            subscription.asked = key
         self._link.post(key, encode({"type": "subscribe", "id": key, **fields}))
 
     def _unsubscribe(self, group: str) -> None:
@@ -213,8 +233,12 @@ class Feed:
         self._link.post(key, encode({"type": "unsubscribe", "id": key, "group": group}))
 
 
+def _wants_state(subscription: Subscription) -> bool:
+    return subscription.with_state and not subscription.opened
+
+
 def _state(subscription: Subscription) -> dict[str, Any]:
-    return {} if subscription.with_state and not subscription.opened else {"state": False}
+    return {} if _wants_state(subscription) else {"state": False}
 
 
 def _ends(event: Event, user: str) -> bool:

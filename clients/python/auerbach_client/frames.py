@@ -5,13 +5,17 @@ from typing import Any
 
 import msgspec
 
+from auerbach_client.answers import GroupState
+from auerbach_client.bodies import Body, body_of
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One accepted change of a group (protocol §3).
 
     `raw` is the frame as it came: the same bytes for every reader, at every gateway, for ever, unless content was
-    deleted since. `at` is RFC 3339 in UTC; `by` is None where an outside authority acted. Expect unknown kinds.
+    deleted since. `at` is RFC 3339 in UTC; `by` is None where an outside authority acted. `data` is what came;
+    `body` is the same, typed. Expect kinds that you do not know.
     """
 
     group: str
@@ -23,6 +27,11 @@ class Event:
     client_msg_id: str | None
     data: dict[str, Any]
     raw: bytes
+
+    @property
+    def body(self) -> Body:
+        """What the event says, for `match`; `Unknown` where this version does not know the kind."""
+        return body_of(self.kind, self.data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +46,26 @@ class Reset:
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What the server accepts."""
+    """What the server accepts: bytes of a frame and of a text, groups that one socket follows, requests a second."""
 
     frame_bytes: int = 65_536
     requests_per_second: float = 50
+    text_bytes: int = 16_384
+    groups: int = 1000
 
 
 class Hello(msgspec.Struct, frozen=True):
-    """The server's first frame. `log` names the log's incarnation."""
+    """The server's first frame. `log` names the log's incarnation; it pings every `heartbeat_ms`."""
 
     session: str
     log: str
     user: str
     limits: Limits = Limits()
+    heartbeat_ms: float = 25_000
 
 
 class Withheld(msgspec.Struct, frozen=True):
-    """Events that this user may not read, from seq `start` to `through`."""
+    """In a subscription: the events from seq `start` to `through`, which this user may not read (protocol §4)."""
 
     group: str
     start: int = msgspec.field(name="from")
@@ -66,7 +78,7 @@ class Started(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     start: int = msgspec.field(name="from")
     recovered: bool = True
-    state: dict[str, Any] | None = None
+    state: GroupState | None = None
 
 
 class Bye(msgspec.Struct, frozen=True):

@@ -6,24 +6,29 @@ every frame in order. What was posted on a connection that ended is forgotten: t
 
 import asyncio
 import contextlib
+import itertools
 import logging
-from collections import deque
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 import aiohttp
 
 from auerbach_client.backoff import Backoff
 from auerbach_client.connection import Connection, Dialer, HandshakeError
 from auerbach_client.errors import EndedError
-from auerbach_client.frames import Hello
+from auerbach_client.frames import Hello, encode
 from auerbach_client.pace import Pace
+from auerbach_client.renewal import renew
 
 Key = int | str
 
 # A connection that lasted so long was a good one: the next failure starts again with the shortest wait.
 _STEADY_S = 10.0
 _WATCH_S = 0.5
-_LONGEST_BYE_S = 60.0
+# The server pings every heartbeat; who says nothing for almost two of them is gone (protocol §1).
+_SILENT_HEARTBEATS, _LEAST_SILENT_S = 1.9, 0.1
+# What a `bye` may ask for; the least, so that a server that sends everybody away at once is not hammered.
+_SHORTEST_BYE_S, _LONGEST_BYE_S = 0.05, 60.0
 # After 4429, "reconnect, later": as if so many attempts had failed.
 _LATER_ATTEMPTS = 3
 
@@ -60,15 +65,26 @@ class Link:
         self._bye_s: float | None = None
         self._unauthorized = False
         # Bounded by the listener: one request has one entry, and the requests that are open are counted there.
-        self._outbox: deque[tuple[Key, bytes]] = deque()
+        self._outbox: dict[Key, bytes] = {}
+        self._tokens = itertools.count(1)
         self._posted = asyncio.Event()
         self._awaited: dict[Key, float] = {}
+
+    @property
+    def online(self) -> bool:
+        """Whether there is a connection that has said hello."""
+        return self._connection is not None
 
     def post(self, key: Key, frame: bytes) -> None:
         """Send `frame` on this connection, if there is one; its reply is overdue some time after it was sent."""
         if self._connection is not None:
-            self._outbox.append((key, frame))
+            self._outbox.pop(key, None)
+            self._outbox[key] = frame
             self._posted.set()
+
+    def withdraw(self, key: Key) -> bool:
+        """Nobody waits for the reply to `key` any more: do not send it if it was not sent yet; whether it was not."""
+        return self._outbox.pop(key, None) is not None
 
     def settled(self, key: Key) -> None:
         """The reply to `key` has come."""
@@ -76,7 +92,7 @@ class Link:
 
     def leaving(self, after_s: float) -> None:
         """The server is about to close, and asks for a new connection only after so long."""
-        self._bye_s = min(after_s, _LONGEST_BYE_S)
+        self._bye_s = max(_SHORTEST_BYE_S, min(after_s, _LONGEST_BYE_S))
 
     def cut(self) -> None:
         """Break the connection as a bad network does."""
@@ -133,7 +149,10 @@ class Link:
     async def _serve(self, connection: Connection) -> int | None:
         """Read and write until the connection ends; its close code."""
         self._connection = connection
-        tasks = [asyncio.create_task(self._write(connection)), asyncio.create_task(self._watch(connection))]
+        works: list[Coroutine[Any, Any, None]] = [self._write(connection), self._watch(connection)]
+        if self._dialer.renews_token:
+            works.append(renew(connection.token, self._dialer.fresh_token, self._present))
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             self._listener.connected(connection.hello)
             async for raw in connection.frames():
@@ -157,16 +176,30 @@ class Link:
                     self._posted.clear()
                     await self._posted.wait()
                 await pace.turn()
-                key, frame = self._outbox.popleft()
+                if not self._outbox:  # withdrawn meanwhile
+                    continue
+                key = next(iter(self._outbox))
+                frame = self._outbox.pop(key)
+                self._awaited.pop(key, None)
                 self._awaited[key] = asyncio.get_running_loop().time()
                 await connection.send(frame)
 
     async def _watch(self, connection: Connection) -> None:
-        """Cut a connection on which a reply is overdue: every request has an outcome within 10 s (protocol §6)."""
+        """Cut a connection on which a reply is overdue (every request has an outcome within 10 s, protocol §6), or
+        that is silent: no event, no reply and no ping.
+        """
+        silent_s = max(_LEAST_SILENT_S, _SILENT_HEARTBEATS * connection.hello.heartbeat_ms / 1000)
         while True:
-            await asyncio.sleep(min(_WATCH_S, self._reply_s / 4))
+            await asyncio.sleep(min(_WATCH_S, self._reply_s / 4, silent_s / 20))
             oldest = next(iter(self._awaited.values()), None)
             if oldest is not None and asyncio.get_running_loop().time() - oldest > self._reply_s:
                 _log.warning("no reply within %.1f s: connecting again", self._reply_s)
-                connection.cut()
-                return
+                return connection.cut()
+            if connection.silent_s > silent_s:
+                _log.warning("silent for %.1f s: connecting again", silent_s)
+                return connection.cut()
+
+    def _present(self, token: str) -> None:
+        """Show the server a fresh token. It costs no rate, but is written by the one writer."""
+        key = f"a{next(self._tokens)}"
+        self.post(key, encode({"type": "auth", "id": key, "token": token}))

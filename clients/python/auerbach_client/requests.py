@@ -1,15 +1,15 @@
-"""Requests that wait for their reply: repeated after a reconnection and after a refusal for now, within bounds."""
+"""Requests that wait for their reply: repeated after a reconnection and after a refusal for now, within a deadline."""
 
 import asyncio
 import itertools
 import random
 import uuid
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from auerbach_client.backoff import Backoff
 from auerbach_client.errors import ChatError, EndedError
 from auerbach_client.frames import Reply, encode
+from auerbach_client.lanes import Lanes
 from auerbach_client.link import Key
 
 CHANGING = frozenset(
@@ -19,22 +19,37 @@ CHANGING = frozenset(
     }
 )  # fmt: skip
 
+# Refusals after which it is certain that this attempt had no effect (protocol §2, §9).
+_WITHOUT_EFFECT = frozenset({"unavailable", "rate_limited"})
+
+
+class Post(Protocol):
+    """Where requests go out."""
+
+    def post(self, key: Key, frame: bytes) -> None:
+        """Send `frame`, if there is a connection."""
+
+    def withdraw(self, key: Key) -> bool:
+        """Do not send what has this key, if it was not sent yet."""
+
 
 class Requests:
-    """At most `limit` requests are open; who asks for more waits. Each ends by a reply, an error or its deadline."""
+    """At most `limit` requests are open, of those that change one group `lane`; who asks for more waits.
 
-    def __init__(
-        self, post: Callable[[Key, bytes], None], *, limit: int, retry: Backoff, attempts: int, timeout_s: float
-    ) -> None:
-        self._post = post
+    Each ends by a reply, an error, or its deadline `timeout_s` after its turn has come.
+    """
+
+    def __init__(self, link: Post, *, limit: int, lane: int, retry: Backoff, timeout_s: float) -> None:
+        self._link = link
         self._retry = retry
-        self._attempts = attempts
         self._timeout_s = timeout_s
         self._slots = asyncio.Semaphore(limit)
+        self._lanes = Lanes(lane)
         self._ids = itertools.count(1)
         self._open: dict[int, tuple[bytes, asyncio.Future[Reply]]] = {}
         self._frame_bytes: int | None = None
         self._ended: EndedError | None = None
+        self._over = asyncio.Event()
 
     def __len__(self) -> int:
         """How many are open."""
@@ -47,51 +62,61 @@ class Requests:
         does not take effect twice.
 
         Raises:
-            ChatError: it was refused; or there is no outcome within the deadline (`timeout`).
+            ChatError: it was refused; or there is no outcome within the deadline: `timeout` if it may have taken
+                effect or still may, else what it was refused for now with.
             EndedError: the client is at its end. Whether the request took effect is unknown if it was sent.
         """
-        if kind in CHANGING and "client_msg_id" not in fields:
+        changing = kind in CHANGING
+        if changing and "client_msg_id" not in fields:
             fields = {**fields, "client_msg_id": uuid.uuid4().hex}
-        client_msg_id = fields.get("client_msg_id")
-        async with self._slots:
+        async with self._lanes.turn(fields.get("group") if changing else None), self._slots:
             number = next(self._ids)
-            frame = encode({"type": kind, "id": number, **fields})
+            asking = _Asking(number, encode({"type": kind, "id": number, **fields}), fields.get("client_msg_id"))
             try:
                 async with asyncio.timeout(self._timeout_s):
-                    return await self._repeat(number, frame, client_msg_id)
+                    return await self._repeat(asking)
             except TimeoutError:
-                why = f"no outcome within {self._timeout_s:g} s; it may still take effect"
-                raise ChatError("timeout", why, temporary=True, client_msg_id=client_msg_id) from None
+                raise asking.outcome(self._timeout_s) from None
             finally:
+                # Cancelled or late: nobody waits any more, and what was not sent yet need not be.
                 self._open.pop(number, None)
+                self._link.withdraw(number)
 
-    async def _repeat(self, number: int, frame: bytes, client_msg_id: str | None) -> dict[str, Any]:
-        """Ask until there is an outcome that lasts, or the attempts are used up."""
+    async def _repeat(self, asking: "_Asking") -> dict[str, Any]:
+        """Ask until there is an outcome that lasts."""
         for attempt in itertools.count(1):
-            reply = await self._attempt(number, frame)
+            asking.certain = None
+            reply = await self._attempt(asking)
             if reply.ok:
                 return reply.fields
-            error = reply.fields.get("error") or {}
-            refused = to_error(error, client_msg_id)
-            if not refused.temporary or attempt >= self._attempts:
+            refused = to_error(reply.fields.get("error") or {}, asking.client_msg_id)
+            if not refused.temporary:
                 raise refused
-            await asyncio.sleep(self._wait_s(attempt, error))
+            asking.refused(refused)
+            await self._pause(self._wait_s(attempt, refused))
         raise AssertionError("an endless count has ended")
 
-    async def _attempt(self, number: int, frame: bytes) -> Reply:
+    async def _attempt(self, asking: "_Asking") -> Reply:
         if self._ended is not None:
             raise self._ended
-        self._check_size(frame)
+        self._check_size(asking.frame)
         future = asyncio.get_running_loop().create_future()
-        self._open[number] = (frame, future)
-        self._post(number, frame)
+        self._open[asking.number] = (asking.frame, future)
+        self._link.post(asking.number, asking.frame)
         reply: Reply = await future
         return reply
 
-    def _wait_s(self, attempt: int, error: dict[str, Any]) -> float:
-        after_ms = error.get("retry_after_ms")
-        if isinstance(after_ms, int | float) and after_ms >= 0:
-            return after_ms / 1000 * random.uniform(1.0, 1.2)
+    async def _pause(self, wait_s: float) -> None:
+        """Wait, but not for longer than there is a client."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._over.wait()
+        except TimeoutError:
+            return
+
+    def _wait_s(self, attempt: int, refused: ChatError) -> float:
+        if refused.retry_after_s is not None:
+            return refused.retry_after_s * random.uniform(1.0, 1.2)
         return self._retry.delay_s(attempt)
 
     def _check_size(self, frame: bytes) -> None:
@@ -110,7 +135,7 @@ class Requests:
             except ChatError as error:
                 future.set_exception(error)
             else:
-                self._post(number, frame)
+                self._link.post(number, frame)
 
     def answered(self, reply: Reply) -> None:
         """Give the reply to who waits for it."""
@@ -121,18 +146,43 @@ class Requests:
     def ended(self, error: EndedError) -> None:
         """Fail all that are open, and all to come."""
         self._ended = error
+        self._over.set()
         for _, future in self._open.values():
             if not future.done():
                 future.set_exception(error)
 
 
+class _Asking:
+    """A request and what is known of its effect. `certain`: the last refusal, if no attempt can have had one."""
+
+    def __init__(self, number: int, frame: bytes, client_msg_id: str | None) -> None:
+        self.number = number
+        self.frame = frame
+        self.client_msg_id = client_msg_id
+        self.certain: ChatError | None = None
+        self._doubtful = False
+
+    def refused(self, error: ChatError) -> None:
+        """Take note of a refusal for now."""
+        self._doubtful = self._doubtful or error.code not in _WITHOUT_EFFECT
+        self.certain = None if self._doubtful else error
+
+    def outcome(self, timeout_s: float) -> ChatError:
+        """What to say when the deadline has come."""
+        if self.certain is not None:
+            return self.certain
+        why = f"no outcome within {timeout_s:g} s; it may still take effect"
+        return ChatError("timeout", why, temporary=True, client_msg_id=self.client_msg_id)
+
+
 def to_error(error: dict[str, Any], client_msg_id: str | None = None) -> ChatError:
     """A reply's `error` as an exception."""
-    field = error.get("field")
+    field, after_ms = error.get("field"), error.get("retry_after_ms")
     return ChatError(
         str(error.get("code", "internal")),
         str(error.get("message", "")),
         field if isinstance(field, str) else None,
         error.get("temporary") is True,
         client_msg_id,
+        after_ms / 1000 if isinstance(after_ms, int | float) and after_ms >= 0 else None,
     )

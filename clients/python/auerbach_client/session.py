@@ -1,7 +1,6 @@
 """The parts of one client wired together: frames from the link go to the requests and the feed."""
 
 import asyncio
-import contextlib
 import logging
 from typing import Any
 
@@ -16,8 +15,6 @@ from auerbach_client.frames import Bye, Event, Hello, Reply, Withheld, decode
 from auerbach_client.link import Link
 from auerbach_client.requests import Requests
 
-_ATTEMPTS = 8
-
 _log = logging.getLogger("auerbach_client")
 
 
@@ -31,15 +28,14 @@ class Session:
         reconnect: Backoff,
         retry: Backoff,
         in_flight: int,
+        pipeline: int,
         request_timeout_s: float,
         reply_timeout_s: float,
     ) -> None:
         self._http = aiohttp.ClientSession()
         self.link = Link(self._http, dialer, self, reconnect=reconnect, reply_s=reply_timeout_s)
-        self.feed = Feed(self.link, retry=retry, attempts=_ATTEMPTS)
-        self._requests = Requests(
-            self.link.post, limit=in_flight, retry=retry, attempts=_ATTEMPTS, timeout_s=request_timeout_s
-        )
+        self.feed = Feed(self.link, retry=retry, timeout_s=request_timeout_s)
+        self._requests = Requests(self.link, limit=in_flight, lane=pipeline, retry=retry, timeout_s=request_timeout_s)
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running: asyncio.Task[None] | None = None
         self.hello = Hello(session="", log="", user="")
@@ -63,13 +59,14 @@ class Session:
 
     async def aclose(self) -> None:
         """End the connection, the open requests and the subscriptions."""
-        if self._running is not None:
-            self._running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._running
         self._requests.ended(EndedError("the client is closed"))
         self.feed.ended(None)
-        await self._http.close()
+        try:
+            if self._running is not None:
+                self._running.cancel()
+                await asyncio.wait({self._running})
+        finally:
+            await self._http.close()
 
     async def request(self, kind: str, fields: dict[str, Any]) -> dict[str, Any]:
         """A request's reply (see `Requests.ask`)."""
@@ -97,7 +94,7 @@ class Session:
             case Reply():
                 self._replied(frame)
             case Withheld():
-                self.feed.withheld(frame)
+                await self.feed.withheld(frame, hurry=len(self._requests) > 0)
             case Bye():
                 self.link.leaving(frame.reconnect_after_ms / 1000)
 

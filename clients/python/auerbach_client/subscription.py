@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Any, Protocol, Self
 
+from auerbach_client.answers import GroupState
 from auerbach_client.errors import AuerbachError
-from auerbach_client.frames import Event, Reset, Started
+from auerbach_client.frames import Event, Reset, Started, Withheld
 
-Item = Event | Reset
+Item = Event | Withheld | Reset
 
 
 class Phase(enum.Enum):
@@ -42,14 +43,16 @@ class Source(Protocol):
 class Subscription(AsyncIterator[Item]):
     """The events of a group, for one consumer: `async for`, or `async with` it first.
 
-    Iterating yields `Event`s, and a `Reset` where everything before is void. It ends when the user is a member no
-    longer, when the group is deleted, or when it or the client is closed; it raises `ChatError` if the server
-    refuses it for good, and `EndedError` when the client is at its end. Leave it by `async with` or `aclose()`.
+    Iterating yields `Event`s, each seq once and in order; a `Withheld` in the place of events that the user may not
+    read; and a `Reset` where everything before is void. It ends behind the event that ends the user's membership or
+    the group, or when it or the client is closed. It raises `ChatError` if the server refuses it for good (the
+    membership that ended meanwhile, say), and `EndedError` when the client is at its end. Leave it by `async with` or
+    `aclose()`.
 
     Attributes:
         group: the group's id.
         head: the group's last seq when the server last said so; 0 before.
-        state: the group's state (protocol §4) at `head` of the first reply; None before, or if not wanted.
+        state: the group's state at `head` of the first reply; None before, or if not wanted.
         log: the log's incarnation that the cursor belongs to. Keep it beside `position` to resume in a later process.
     """
 
@@ -66,12 +69,14 @@ class Subscription(AsyncIterator[Item]):
     ) -> None:
         self.group = group
         self.head = 0
-        self.state: dict[str, Any] | None = None
+        self.state: GroupState | None = None
         self.log = log
         self.phase = Phase.NEW
         self.cursor = after
         self.with_state = with_state
         self.attempts = 0
+        self.asked: str | None = None
+        self._since: float | None = None
         self._last = last
         self._taken = after
         self._source = source
@@ -123,13 +128,14 @@ class Subscription(AsyncIterator[Item]):
                 self._source.resume(self)
             await self._change()
         item = self._queue.popleft()
-        self._taken = item.seq if isinstance(item, Event) else item.start - 1
+        self._taken = _end(item)
         if len(self._queue) <= self._limit // 2:
             self._room.set()
         return item
 
     def _begin(self) -> None:
         if self.phase is Phase.NEW:
+            self._since = asyncio.get_running_loop().time()
             self._source.resume(self)
 
     async def _change(self) -> None:
@@ -137,6 +143,10 @@ class Subscription(AsyncIterator[Item]):
         await self._changed.wait()
 
     # From here on: the feed's side.
+
+    def waited_s(self) -> float:
+        """The time since it was first asked for."""
+        return 0.0 if self._since is None else asyncio.get_running_loop().time() - self._since
 
     def start_fields(self) -> dict[str, Any]:
         """Where the run is to begin, as fields of `subscribe`."""
@@ -179,11 +189,13 @@ class Subscription(AsyncIterator[Item]):
             self._put(event)
         return True
 
-    def skip(self, start: int, through: int) -> bool:
-        """Take note of withheld events; False if some before them are missing."""
-        if self.cursor is None or start > self.cursor + 1:
+    def skip(self, withheld: Withheld) -> bool:
+        """Queue what is new of withheld events; False if some before them are missing."""
+        if self.cursor is None or withheld.start > self.cursor + 1:
             return False
-        self.cursor = max(self.cursor, through)
+        if withheld.through > self.cursor:
+            self._put(Withheld(self.group, self.cursor + 1, withheld.through))
+            self.cursor = withheld.through
         return True
 
     def finish(self, error: AuerbachError | None = None) -> None:
@@ -201,3 +213,14 @@ class Subscription(AsyncIterator[Item]):
     def _put(self, item: Item) -> None:
         self._queue.append(item)
         self._changed.set()
+
+
+def _end(item: Item) -> int:
+    """The seq up to which everything is known to who has taken `item`."""
+    match item:
+        case Event():
+            return item.seq
+        case Withheld():
+            return item.through
+        case Reset():
+            return item.start - 1

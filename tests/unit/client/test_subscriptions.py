@@ -4,14 +4,14 @@ import asyncio
 import random
 
 import pytest
-from auerbach_client import ChatError, Client, Event, Reset, Subscription
+from auerbach_client import ChatError, Client, Event, Item, Reset, Subscription, Withheld
 
 from tests.support.fake_gateway import FakeGateway
 from tests.support.until import until
 from tests.unit.client.conftest import MakeClient
 
 
-async def take(events: Subscription, count: int) -> list[Event | Reset]:
+async def take(events: Subscription, count: int) -> list[Item]:
     """The next `count` items."""
     async with asyncio.timeout(20):
         return [await anext(events) for _ in range(count)]
@@ -22,7 +22,7 @@ async def posted(chat: Client, count: int, group: str = "g") -> None:
     await asyncio.gather(*(chat.send(group, f"m{i}") for i in range(count)))
 
 
-def seqs(items: list[Event | Reset]) -> list[int]:
+def seqs(items: list[Item]) -> list[int]:
     return [item.seq for item in items if isinstance(item, Event)]
 
 
@@ -38,7 +38,7 @@ async def test_a_run_begins_where_it_was_asked_to(client: MakeClient, where: dic
     assert seqs(items) == list(range(first, 9))
     assert events.head == 5
     assert events.state is not None
-    assert events.state["name"] == "G"
+    assert events.state.name == "G"
 
 
 async def test_an_event_brings_the_very_bytes_of_the_log(gateway: FakeGateway, client: MakeClient) -> None:
@@ -124,18 +124,21 @@ async def test_a_gap_is_fetched_again_and_not_skipped(gateway: FakeGateway, clie
     assert gateway.connections == 1
 
 
-async def test_withheld_events_move_the_cursor_and_are_not_shown(gateway: FakeGateway, client: MakeClient) -> None:
+async def test_withheld_events_are_one_item_in_their_place(gateway: FakeGateway, client: MakeClient) -> None:
     async with client("alice") as alice, client("bob") as bob:
         await alice.create_group("g", name="G", join="open", history="joined")
         await posted(alice, 3)
         await bob.join("g")
         await posted(alice, 2)
         async with bob.subscribe("g", after=0) as events:
+            [withheld] = await take(events, 1)
+            position = events.position
             before = await take(events, 3)
             gateway.cut()
             await posted(alice, 1)
             after = await take(events, 1)
 
+    assert (withheld, position) == (Withheld("g", 1, 4), 4)
     assert seqs(before) == [5, 6, 7]
     assert seqs(after) == [8]
     assert len([1 for user, frame in gateway.requests if (user, frame["type"]) == ("bob", "subscribe")]) == 2
@@ -150,6 +153,7 @@ async def test_withheld_events_behind_a_gap_do_not_hide_it(gateway: FakeGateway,
             session.put(b'{"type":"withheld","group":"g","from":3,"through":4}')
             await posted(alice, 4)
             items = await take(events, 4)
+            assert not [item for item in items if isinstance(item, Withheld)]
 
     assert seqs(items) == [2, 3, 4, 5]
 
