@@ -43,7 +43,7 @@ export interface GroupEvent {
   by: string | null;
   /** RFC 3339, UTC, milliseconds. */
   at: string;
-  client_msg_id?: string;
+  client_msg_id?: string | null;
   data: Record<string, any>;
 }
 
@@ -63,20 +63,36 @@ export interface Signal {
   [field: string]: unknown;
 }
 
+/** A message as it is now: what was edited has its last text, what was deleted has none (protocol §9). */
 export interface HistoryItem {
   seq: number;
   id: string;
   by: string | null;
   at: string;
-  client_msg_id?: string;
+  client_msg_id?: string | null;
   /** null where the message was deleted. */
   text: string | null;
   reply_to?: number;
   mentions?: string[];
   attributes?: Record<string, unknown>;
   edited_at?: string;
+  /** Emoji → users. */
   reactions?: Record<string, string[]>;
+  /** The emoji whose users were cut. */
+  reactions_more?: string[];
   deleted?: boolean;
+}
+
+/** Messages, oldest first, and whether there are more in the direction asked for. */
+export interface HistoryPage {
+  messages: HistoryItem[];
+  more: boolean;
+}
+
+/** Members in the order of joining; `cursor` is for the next page, and absent behind the last. */
+export interface MembersPage {
+  members: Member[];
+  cursor: string | undefined;
 }
 
 /** A reply with `ok: true`; which fields it has depends on the request (protocol §2). */
@@ -93,6 +109,12 @@ export interface ChangeReply extends Reply {
   seq?: number;
   /** This `client_msg_id` had been accepted before, as that event. */
   duplicate?: boolean;
+}
+
+export interface CreateReply extends ChangeReply {
+  /** Its id: the one asked for, or one that the server made. */
+  group: string;
+  seq: number;
 }
 
 export interface SendReply extends ChangeReply {
@@ -120,17 +142,29 @@ export type Status =
   | { state: "waiting"; retryAt: number; code: number; reason: string }
   | { state: "closed"; error: ChatError };
 
-export interface ClientOptions {
+export interface Listeners {
+  onStatus?: (status: Status) => void;
+  onSignal?: (signal: Signal) => void;
+}
+
+/** What the client uses of a WebSocket. */
+export interface SocketLike {
+  onopen: ((event: any) => void) | null;
+  onmessage: ((event: any) => void) | null;
+  onclose: ((event: any) => void) | null;
+  send(text: string): void;
+  close(code?: number): void;
+}
+
+export interface ClientOptions extends Listeners {
   /** Development mode only: who to be. */
   user?: string;
   /** A JWT. Use `getToken` where the socket may outlive it. */
   token?: string;
-  /** Asked for a JWT at every connection. */
+  /** Asked for a fresh JWT at every connection, and on an open one before the last expires. */
   getToken?: () => string | Promise<string>;
-  onStatus?: (status: Status) => void;
-  onSignal?: (signal: Signal) => void;
   /** A class with the browser's WebSocket interface, where there is no global one. */
-  WebSocket?: typeof WebSocket;
+  WebSocket?: new (url: URL, protocols: string[]) => SocketLike;
   /** A source of jitter, 0 ≤ x < 1. */
   random?: () => number;
 }
@@ -147,7 +181,10 @@ export interface Start {
 export interface Handlers {
   /** Each event of the run, once and in order. */
   onEvent?: (event: GroupEvent) => void;
-  /** The state, before the events that follow; again after each reconnection, with the state of then. */
+  /**
+   * The state, before the events that follow: at the beginning, and after `onReset`. After a reconnection the run just
+   * goes on, and the state is what its events make of it.
+   */
   onState?: (state: GroupState) => void;
   /** What was shown of this group is void: drop it. State and events follow anew. */
   onReset?: (reply: SubscribeReply) => void;
@@ -173,33 +210,85 @@ export interface GroupSettings {
   history?: "all" | "joined";
 }
 
-export interface ChangeOptions {
-  /** Made once for a request and kept for every repetition of it; by default a new one. */
-  client_msg_id?: string;
+export interface NewGroup extends GroupSettings {
+  /** By default the server makes an id. */
+  group?: string;
+  name: string;
+  members?: { user: string; role?: Exclude<Role, "owner"> }[];
+}
+
+export interface AskOptions {
   /** How long an outcome is waited for, by default a minute. */
   timeoutMs?: number;
+  /** Ends the waiting with `aborted`; what was sent already may take effect. */
+  signal?: AbortSignal;
 }
 
-export interface SendOptions {
+export interface ChangeOptions extends AskOptions {
+  /** Made once for a request and kept for every repetition of it; by default a new one. */
+  client_msg_id?: string;
+}
+
+/** What a message may have beside its text. */
+export interface MessageOptions {
   /** Made once for a message and kept for every repetition of it; by default a new one. */
   client_msg_id?: string;
+  /** The seq of the message that it answers. */
   reply_to?: number;
+  /** Users. */
   mentions?: string[];
   attributes?: Record<string, unknown>;
-  /** How long an outcome is waited for, by default 24 h: as long as the server knows a `client_msg_id`. */
-  timeoutMs?: number;
 }
 
+/** `timeoutMs` is by default 24 h: as long as the server knows a `client_msg_id`. */
+export interface SendOptions extends MessageOptions, AskOptions {}
+
+export interface ConversationOptions {
+  /** So many of the newest messages are fetched at the beginning and after a reset, by default 50. */
+  recent?: number;
+  /** See `Conversation.most`; by default 2,000. */
+  most?: number;
+}
+
+/** One's own message from the moment it is written until its event takes its place. */
+export interface Pending {
+  readonly client_msg_id: string;
+  /** Oneself; undefined before the first hello. */
+  readonly by: string | undefined;
+  /** When it was written, by this machine's clock. */
+  readonly at: string;
+  readonly text: string;
+  readonly reply_to?: number;
+  readonly mentions?: string[];
+  readonly attributes?: Record<string, unknown>;
+  /** `sent`: it is in the log as `seq`, and its event is on the way. */
+  readonly status: "sending" | "sent" | "failed";
+  readonly seq?: number;
+  /** Why it failed. `temporary`: it may be in the log, and is shown if it is; `retry` is safe. */
+  readonly error: ChatError | null;
+}
+
+/** What made a `Conversation` another one. Expect new kinds. */
+export type ConversationChange =
+  | { kind: "state" }
+  | { kind: "event"; event: GroupEvent }
+  | { kind: "withheld"; withheld: Withheld }
+  | { kind: "history"; count: number }
+  | { kind: "pending" }
+  | { kind: "reset" }
+  | { kind: "ended"; why: ChatError | GroupEvent };
+
 /**
- * A request without success. `code` is the server's (protocol §2), or of this client: `timeout` (no reply in
- * time: the outcome is unknown), `disconnected` (the socket was lost), `closed` (by `close()`), `unauthorized` or
- * `revoked` (the server closed for good, protocol §6), `overloaded` (too many requests are waiting).
+ * A request without success. `code` is the server's (protocol §2), or of this client: `timeout` (no outcome in
+ * time: it is unknown), `disconnected` (the socket was lost under a request that means this socket only), `closed`
+ * (by `close()`), `aborted` (by the signal), `unauthorized` or `revoked` (the server closed for good, protocol §6),
+ * `overloaded` (too many requests are waiting).
  */
 export class ChatError extends Error {
   constructor(
     code: string,
     message: string,
-    details?: { temporary?: boolean; field?: string; retry_after_ms?: number },
+    details?: { temporary?: boolean; field?: string; retry_after_ms?: number; cause?: unknown },
   );
   readonly code: string;
   /** The same request, with the same `client_msg_id`, may succeed later. */
@@ -211,42 +300,151 @@ export class ChatError extends Error {
 /** 32 random hexadecimal digits, good as a `client_msg_id`. */
 export function newId(): string;
 
+/**
+ * One user's connection. Every method that asks the server returns a promise of the reply, which rejects with a
+ * `ChatError`. While offline a request waits; a socket lost before its reply, and a refusal for now, have it repeated,
+ * safely, because every changing request carries a `client_msg_id`, which stays the same. Changes of one group
+ * take effect in the order asked for; only those on their way already may overtake one that is refused for now.
+ */
 export class Client {
-  /** `url` is the gateway's `/v1/ws`, as ws:, wss:, http: or https:. Nothing is opened before `connect`. */
-  constructor(url: string | URL, options?: ClientOptions);
+  /**
+   * `url` is a gateway's address or that of its `/v1/ws`, as ws:, wss:, http: or https:, or several of one service,
+   * taken in turn at each connection. Nothing is opened before `connect`.
+   */
+  constructor(url: string | URL | readonly (string | URL)[], options?: ClientOptions);
   readonly status: Status;
+  /** What the server said when it last said hello. */
+  readonly hello: Hello | undefined;
+  /** Has `listeners` told, too. Returns what ends that. */
+  listen(listeners: Listeners): () => void;
   /** Opens the connection and keeps it. Resolves when first online; rejects when closed for good. */
   connect(): Promise<Hello>;
-  /** Ends the connection; what waits for an outcome is rejected with `closed`. */
+  /** Ends the connection and every timer; what waits for an outcome is rejected with `closed`. */
   close(): void;
-  /** The network may be back or gone: try now instead of later, or look whether the server still answers. */
+  /**
+   * Tries now instead of later, or looks whether the server still answers. The browser's `online`, `offline` and
+   * `visibilitychange` do so by themselves.
+   */
   wake(): void;
-  /**
-   * One request, one reply. While offline it waits; a socket lost before the reply repeats it, safely, because
-   * every changing request carries a `client_msg_id`. Rejects with a `ChatError`.
-   */
-  request(type: string, fields?: Record<string, unknown>, options?: { timeoutMs?: number }): Promise<Reply>;
-  /**
-   * Posts a message exactly once: repeated through reconnections and temporary errors until there is an outcome. Messages
-   * to a group are posted in the order sent, but for one that is refused for now: await the reply where order matters.
-   */
-  send(group: string, text: string, options?: SendOptions): Promise<SendReply>;
-  /**
-   * The other changes of a group (protocol §2). As `send` they are repeated, with the same `client_msg_id`, through
-   * reconnections and temporary errors until there is an outcome.
-   */
+  /** Any request of the protocol. What changes a group gets a `client_msg_id`. */
+  request(type: string, fields?: Record<string, unknown>, options?: AskOptions): Promise<Reply>;
+
+  createGroup(group: NewGroup, options?: ChangeOptions): Promise<CreateReply>;
   updateGroup(group: string, settings: GroupSettings, options?: ChangeOptions): Promise<ChangeReply>;
   /** Ends the group for all of its members. */
   deleteGroup(group: string, options?: ChangeOptions): Promise<ChangeReply>;
+  join(group: string, options?: ChangeOptions): Promise<ChangeReply>;
+  leave(group: string, options?: ChangeOptions): Promise<ChangeReply>;
+  addMember(
+    group: string,
+    user: string,
+    options?: ChangeOptions & { role?: Exclude<Role, "owner"> },
+  ): Promise<ChangeReply>;
+  /** `ban` keeps them out, also who is no member. */
+  removeMember(group: string, user: string, options?: ChangeOptions & { ban?: boolean }): Promise<ChangeReply>;
   unban(group: string, user: string, options?: ChangeOptions): Promise<ChangeReply>;
   /** `owner` transfers the ownership. */
   setRole(group: string, user: string, role: Role, options?: ChangeOptions): Promise<ChangeReply>;
+  /** Posts a message exactly once. */
+  send(group: string, text: string, options?: SendOptions): Promise<SendReply>;
   /** Gives one's own message `seq` another text. */
   edit(group: string, seq: number, text: string, options?: ChangeOptions): Promise<ChangeReply>;
   /** Takes back the content of the message `seq`. */
   delete(group: string, seq: number, options?: ChangeOptions): Promise<ChangeReply>;
   react(group: string, seq: number, emoji: string, options?: ChangeOptions): Promise<ChangeReply>;
   unreact(group: string, seq: number, emoji: string, options?: ChangeOptions): Promise<ChangeReply>;
-  /** Follows a group until `close`, through reconnections. Replaces an earlier subscription to the group. */
+
+  /** A page of messages: the newest below `before`, or the oldest above `after`, at most `limit` (1–200). */
+  history(
+    group: string,
+    options?: AskOptions & { before?: number; after?: number; limit?: number },
+  ): Promise<HistoryPage>;
+  /** All messages above `after`, oldest first, fetched in pages of `limit` as they are asked for. */
+  eachMessage(
+    group: string,
+    options?: AskOptions & { after?: number; limit?: number },
+  ): AsyncGenerator<HistoryItem, void, undefined>;
+  /** The group's state, now or as it was at `at_seq`. */
+  state(group: string, options?: AskOptions & { at_seq?: number }): Promise<GroupState>;
+  members(group: string, options?: AskOptions & { cursor?: string; limit?: number }): Promise<MembersPage>;
+  /** All members in the order of joining, fetched in pages of `limit` as they are asked for. */
+  eachMember(
+    group: string,
+    options?: AskOptions & { limit?: number },
+  ): AsyncGenerator<Member, void, undefined>;
+  /** A sign of life, there and back. */
+  ping(options?: AskOptions): Promise<void>;
+
+  /**
+   * Follows a group until `close`, through reconnections: each event once and in order. Replaces an earlier
+   * subscription to the group, that of a `Conversation` too.
+   */
   subscribe(group: string, start: Start, on: Handlers | ((event: GroupEvent) => void)): Subscription;
+  /** The group as it is shown, followed until `close`. */
+  conversation(group: string, options?: ConversationOptions): Conversation;
+}
+
+/**
+ * A group as one user sees it: its state, its newest messages as they are now, and what is on its way from here. Its
+ * fields are for reading, `most` excepted; a message that changes is another object.
+ */
+export class Conversation {
+  /** Follows `group` at once, as `client.conversation` does. */
+  constructor(client: Client, group: string, options?: ConversationOptions);
+  readonly group: string;
+  /** `opening` before the first state, and after a reset; `ended` has its reason in `ended`. */
+  phase: "opening" | "live" | "ended";
+  /** Why it is over: refused, or the event that ended the own membership or the group. */
+  ended: ChatError | GroupEvent | null;
+  name: string;
+  topic: string;
+  join: "open" | "invite";
+  history: "all" | "joined";
+  /** The seq of the current life's `group.created`. */
+  first: number;
+  /** The last event that is taken in. */
+  seq: number;
+  /** By user, in the order of joining. */
+  members: Map<string, Member>;
+  /** There are members that are not in `members`: `loadMembers` fetches them. */
+  membersMore: boolean;
+  /** In the order of their seq. */
+  posted: HistoryItem[];
+  /** One's own messages that are not in `posted` yet, in the order written. */
+  pending: Pending[];
+  /** There are older messages than those held, as far as is known. */
+  more: boolean;
+  /**
+   * So many messages are held, and up to a quarter more between two trims; the oldest go first, and come again with
+   * `older`, which stops here. May be set at any time.
+   */
+  most: number;
+  /** The user that this is for; undefined before the first hello. */
+  readonly me: string | undefined;
+  /** What to show: `posted`, then `pending`. An own message has the same `client_msg_id` before and after its event. */
+  readonly messages: (HistoryItem | Pending)[];
+  /** Has `listener` told of every change, after it. Returns what ends that. */
+  listen(listener: (change: ConversationChange) => void): () => void;
+  /** The message `seq`, if it is in `posted`. */
+  message(seq: number): HistoryItem | undefined;
+  /**
+   * Shows a message at once and sends it until there is an outcome. Throws `overloaded` where a thousand are pending.
+   * With the `client_msg_id` of an earlier try, of before a reload say, it is the same message.
+   */
+  post(text: string, options?: MessageOptions): Pending;
+  /** Sends again what failed, as the same message; false if there is no such failure. */
+  retry(client_msg_id: string): boolean;
+  /** Takes back a pending message: what was sent already may be posted, and is shown then. */
+  discard(client_msg_id: string): boolean;
+  /**
+   * Scrolls back: fetches up to `limit` messages (200 at most) before the first, within `most`. Resolves with how many
+   * there were; rejects as `history` does.
+   */
+  older(limit?: number): Promise<number>;
+  /** Fetches the members that the state left out. */
+  loadMembers(): Promise<void>;
+  /** Follows the group again after the end, after one has joined again say. */
+  reopen(): void;
+  /** Stops following, and tells no listener any more. What is being sent is sent. */
+  close(): void;
 }

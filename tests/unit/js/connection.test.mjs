@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { HELLO, online, settled, setUp } from "./fake_socket.mjs";
+import { event, HELLO, online, settled, setUp } from "./fake_socket.mjs";
 
 test("connects with the user and the subprotocol, and resolves with the hello", async (t) => {
   const { client, Socket } = setUp(t);
@@ -32,7 +32,7 @@ test("every connection asks for a new token, also after the old one expired", as
   Socket.last.accept();
 
   Socket.last.drop(4401);
-  tick(1000);
+  tick(2000);
   await settled();
   Socket.last.accept();
 
@@ -50,7 +50,7 @@ test("a token that cannot be had now is asked for again later", async (t) => {
   client.connect();
   await settled();
   assert.equal(client.status.state, "waiting");
-  tick(1000);
+  tick(2000);
   await settled();
 
   assert.equal(Socket.all.length, 1);
@@ -84,22 +84,21 @@ test("a connection refused for good before the hello rejects connect", async (t)
   await assert.rejects(connected, { code: "unauthorized" });
 });
 
-test("the first try comes quickly, later ones with full jitter between 1 and 30 s", (t) => {
+test("the waits have full jitter between 1 and 30 s, their ceiling doubling", (t) => {
   let chance = 0;
   const { client, Socket, tick } = setUp(t, { random: () => chance });
   client.connect();
   const delays = [];
-  for (chance of [0, 0.999_999]) {
-    for (let n = 0; n < 8; n++) {
+  for (const [much, times] of [[0, 3], [0.999_999, 6]]) {
+    chance = much;
+    for (let n = 0; n < times; n++) {
       Socket.last.drop();
       delays.push(Math.round(client.status.retryAt - Date.now()));
       tick(delays.at(-1) + 1);
     }
   }
 
-  assert.equal(delays[0], 0);
-  assert.deepEqual(delays.slice(1, 8), Array(7).fill(1000));
-  assert.deepEqual(delays.slice(8), Array(8).fill(30_000));
+  assert.deepEqual(delays, [1000, 1000, 1000, 16_000, 30_000, 30_000, 30_000, 30_000, 30_000]);
 });
 
 test("a connection that held begins with a quick try again, one that did not goes on waiting longer", (t) => {
@@ -114,7 +113,7 @@ test("a connection that held begins with a quick try again, one that did not goe
     return delay;
   };
 
-  assert.deepEqual([delayAfter(100), delayAfter(100), delayAfter(100), delayAfter(20_000)], [1000, 4000, 8000, 1000]);
+  assert.deepEqual([delayAfter(100), delayAfter(100), delayAfter(100), delayAfter(20_000)], [2000, 4000, 8000, 2000]);
 });
 
 test("a bye names the delay", (t) => {
@@ -139,7 +138,7 @@ test("a silent server is asked, and without an answer the socket is left", (t) =
 
   tick(44_000);
   assert.deepEqual(Socket.last.sent.map((frame) => frame.type), ["ping"]);
-  tick(7000);
+  tick(8000);
 
   assert.ok(Socket.all[0].closedWith);
   assert.equal(Socket.all.length, 2);
@@ -163,7 +162,7 @@ test("a handshake that never ends is given up", (t) => {
   const { client, Socket, tick } = setUp(t);
   client.connect();
 
-  tick(21_000);
+  tick(22_000);
 
   assert.equal(Socket.all.length, 2);
 });
@@ -173,7 +172,7 @@ test("what a socket says that was left is not heard", (t) => {
   const heard = [];
   client.subscribe("g", {}, (e) => heard.push(e.seq));
   Socket.last.reply("subscribe", { group: "g", seq: 0, from: 1, recovered: true });
-  tick(51_000);
+  tick(52_000);
   const [left, kept, ...more] = Socket.all;
   assert.deepEqual(more, []);
   kept.accept();
@@ -230,12 +229,267 @@ test("close ends everything and what waits is told", async (t) => {
   assert.equal(Socket.all.length, 1);
 });
 
-test("frames of unknown types, and what is no JSON, are ignored", async (t) => {
+test("frames of unknown types, and of what is not ours, are ignored", async (t) => {
   const { client, Socket } = online(t);
   const waiting = client.request("state", { group: "g" });
 
-  Socket.last.receive("{", "null", "[]", "7", { type: "poem" }, { type: "reply", id: null, ok: false }, { type: "event", group: "?", seq: 1 });
+  Socket.last.receive(
+    { type: "poem" },
+    { type: "reply", id: null, ok: false, error: { code: "invalid" } },
+    { type: "reply", id: 99, ok: true },
+    { type: "event", group: "?", seq: 1, kind: "message.posted" },
+  );
   Socket.last.reply("state", { state: { seq: 1 } });
 
   assert.equal((await waiting).state.seq, 1);
 });
+
+for (const hostile of [
+  "{", "<html>", "null", "[]", "7", { user: "alice" }, { type: 7 }, { type: "reply", id: 1 },
+  { type: "event", group: "g", seq: 2 ** 53, kind: "message.posted", data: {} },
+  { type: "event", group: "g", seq: -1, kind: "message.posted" },
+  { type: "withheld", group: "g", from: 1 }, { type: "hello" },
+]) {
+  test(`what is no frame of the protocol gets a new socket: ${JSON.stringify(hostile)}`, (t) => {
+    const { client, Socket, tick } = online(t);
+
+    Socket.last.receive(hostile);
+    assert.equal(client.status.state, "waiting");
+    tick(2000);
+    Socket.last.accept();
+
+    assert.equal(client.status.state, "online");
+    assert.ok(Socket.all[0].closedWith);
+  });
+}
+
+test("gateways are taken in turn, and an address without a path is that of the socket", (t) => {
+  const { client, Socket, tick } = setUp(t, {}, ["http://one.test", "https://two.test/chat/ws#x"]);
+  client.connect();
+
+  for (let n = 0; n < 3; n++) {
+    Socket.last.drop();
+    tick(8000);
+  }
+
+  const urls = Socket.all.map(({ url }) => url.href);
+  assert.deepEqual(urls.slice(0, 2), ["ws://one.test/v1/ws?user=alice", "wss://two.test/chat/ws?user=alice"]);
+  assert.deepEqual(urls.slice(2), urls.slice(0, 2));
+});
+
+/** A server that does not want to be asked whether it is there. */
+const PATIENT = { heartbeat_ms: 1e9 };
+
+/** A JWT that ends `seconds` from now; the signature is the server's business. */
+const jwt = (seconds, name = "") => {
+  const claims = { sub: "alice", exp: Date.now() / 1000 + seconds, name };
+  return `h.${Buffer.from(JSON.stringify(claims)).toString("base64url")}.s`;
+};
+
+test("a fresh token takes the old one's place before that expires, on the same socket", async (t) => {
+  const tokens = [];
+  const getToken = () => (tokens.push(jwt(100, `ÿ?>${tokens.length}`)), tokens.at(-1));
+  const { client, Socket, tick } = setUp(t, { user: undefined, getToken });
+  client.connect();
+  await settled();
+  Socket.last.accept(PATIENT);
+  const answer = () => Socket.last.reply("auth");
+
+  tick(69_000);
+  await settled();
+  assert.equal(Socket.last.sent.filter(({ type }) => type === "auth").length, 1);
+  tick(2000);
+  await settled();
+  answer();
+  await settled();
+  tick(71_000);
+  await settled();
+
+  const auths = Socket.last.sent.filter(({ type }) => type === "auth");
+  assert.deepEqual(auths.map(({ token }) => token), tokens);
+  assert.equal(tokens.length, 3);
+  assert.equal(Socket.all.length, 1);
+});
+
+test("a fresh token that cannot be had is asked for again, ever sooner, and the old one is not sent again", async (t) => {
+  let asked = 0;
+  let first;
+  const getToken = async () => {
+    if (++asked === 1 || asked === 3) return (first ??= jwt(100));
+    throw new Error("offline");
+  };
+  const { client, Socket, tick } = setUp(t, { user: undefined, getToken });
+  client.connect();
+  await settled();
+  Socket.last.accept(PATIENT);
+
+  for (let n = 0; n < 120; n++) {
+    tick(1000);
+    await settled();
+  }
+
+  assert.ok(asked > 3 && asked < 20, `asked ${asked} times`);
+  assert.equal(Socket.last.sent.filter(({ type }) => type === "auth").length, 1);
+});
+
+for (const token of ["opaque", "a.b.c", `h.${btoa('{"exp":"soon"}')}.s`, `h.${btoa('{"exp":-9}')}.s`]) {
+  test(`a token whose end is not known is not replaced: ${token}`, async (t) => {
+    let asked = 0;
+    const { client, Socket, tick } = setUp(t, { user: undefined, getToken: () => (asked++, token) });
+    client.connect();
+    await settled();
+    Socket.last.accept();
+
+    tick(20_000);
+    await settled();
+
+    assert.equal(asked, 1);
+    assert.equal(client.status.state, "online");
+  });
+}
+
+/** The events of a browser's window and document, for the clients made until the test ends. */
+function browser(t) {
+  const [window, document] = [new EventTarget(), Object.assign(new EventTarget(), { visibilityState: "hidden" })];
+  const listening = new Set();
+  for (const [target, add, remove] of [[window, globalThis, globalThis], [document, document, document]]) {
+    const own = { add: target.addEventListener.bind(target), remove: target.removeEventListener.bind(target) };
+    add.addEventListener = (type, on) => (listening.add(type), own.add(type, on));
+    remove.removeEventListener = (type, on) => (listening.delete(type), own.remove(type, on));
+  }
+  globalThis.document = document;
+  t.after(() => ["document", "addEventListener", "removeEventListener"].forEach((name) => delete globalThis[name]));
+  return {
+    listening,
+    network: (type) => window.dispatchEvent(new Event(type)),
+    show: (state) => {
+      document.visibilityState = state;
+      document.dispatchEvent(new Event("visibilitychange"));
+    },
+  };
+}
+
+for (const [name, happens] of [
+  ["the network is back", ({ network }) => network("online")], ["the page is shown", ({ show }) => show("visible")],
+]) {
+  test(`when ${name}, the next try is now`, (t) => {
+    const events = browser(t);
+    const { Socket } = online(t);
+    Socket.last.drop();
+    events.network("offline");
+    events.show("hidden");
+    assert.equal(Socket.all.length, 1);
+
+    happens(events);
+
+    assert.equal(Socket.all.length, 2);
+  });
+}
+
+test("when the network seems gone, the server is asked at once whether it is there", (t) => {
+  const events = browser(t);
+  const { Socket, tick } = online(t);
+
+  events.network("offline");
+  events.network("online");
+  assert.deepEqual(Socket.last.sent.map(({ type }) => type), ["ping"]);
+  tick(22_000);
+
+  assert.ok(Socket.all[0].closedWith);
+});
+
+test("after close nothing is left: no timer, no listener", async (t) => {
+  const events = browser(t);
+  const { client, Socket } = setUp(t, { user: undefined, getToken: () => jwt(1000) });
+  client.connect();
+  await settled();
+  Socket.last.accept();
+  client.subscribe("g", {}, () => {});
+  client.subscribe("h", {}, () => {});
+  client.send("g", "refused for now").catch(() => {});
+  client.send("g", "waits behind it").catch(() => {});
+  Socket.last.refuse("send", { code: "unavailable", temporary: true });
+  Socket.last.refuse("subscribe", { code: "unavailable", temporary: true });
+  assert.ok(events.listening.size === 3);
+  const timers = t.mock.method(globalThis, "setTimeout").mock;
+
+  client.close();
+  const sent = Socket.last.sent.length;
+  t.mock.timers.tick(25 * 60 * 60 * 1000);
+
+  assert.deepEqual([...events.listening], []);
+  assert.equal(Socket.last.sent.length, sent);
+  assert.equal(Socket.all.length, 1);
+  assert.equal(timers.callCount(), 0);
+});
+
+test("a client that was closed connects again", async (t) => {
+  const { client, Socket } = online(t);
+  client.close();
+
+  const connected = client.connect();
+  Socket.last.accept();
+
+  assert.deepEqual(await connected, HELLO);
+  client.request("state", { group: "g" }).catch(() => {});
+  assert.equal(Socket.last.asked("state").group, "g");
+});
+
+test("listeners hear of statuses and signals until they are removed", (t) => {
+  const { client, Socket } = setUp(t);
+  const heard = [];
+  const stop = client.listen({ onStatus: ({ state }) => heard.push(state), onSignal: ({ kind }) => heard.push(kind) });
+  client.connect();
+  Socket.last.accept();
+  const signal = { type: "signal", kind: "groups", group: "g", change: "added" };
+  Socket.last.receive(signal, { ...signal, kind: "poem" });
+
+  stop();
+  Socket.last.receive(signal);
+  Socket.last.drop();
+
+  assert.deepEqual(heard, ["connecting", "online", "groups", "poem"]);
+});
+
+test("an error of the app's own handlers costs neither the connection nor the place", (t) => {
+  const reported = [];
+  t.mock.method(console, "error", (error) => reported.push(error.message));
+  const fail = (name) => () => {
+    throw new Error(name);
+  };
+  const { client, Socket } = setUp(t, { onStatus: fail("status"), onSignal: fail("signal") });
+  client.connect();
+  Socket.last.accept();
+  const run = client.subscribe("g", {}, { onState: fail("state"), onEvent: fail("event") });
+  Socket.last.reply("subscribe", { group: "g", seq: 0, from: 1, recovered: true, state: { seq: 0 } });
+
+  Socket.last.receive({ type: "signal", kind: "x" }, event(1));
+
+  assert.equal(run.cursor, 1);
+  assert.equal(client.status.state, "online");
+  assert.deepEqual(reported, ["status", "status", "state", "signal", "event"]);
+});
+
+test("a bye that asks for a long wait is honoured, within reason", (t) => {
+  const { client, Socket } = online(t);
+
+  Socket.last.receive({ type: "bye", reconnect_after_ms: 1e12 });
+  Socket.last.drop(1001);
+
+  assert.equal(client.status.retryAt - Date.now(), 300_000);
+});
+
+for (const code of [1000, 1001, 1006, 1007, 1009, 1011, 4400, 4401, 4408, 4409, 4429, 4499]) {
+  test(`close ${code} is no end`, async (t) => {
+    const { client, Socket, tick } = setUp(t, { user: undefined, getToken: () => "jwt" });
+    client.connect();
+    await settled();
+    Socket.last.accept();
+
+    Socket.last.drop(code);
+    tick(31_000);
+    await settled();
+
+    assert.ok(Socket.all.length > 1);
+  });
+}

@@ -59,11 +59,11 @@ export function socketClass() {
 }
 
 /** A client on mocked timers and clock; it is closed when the test ends. */
-export function setUp(t, options = {}) {
+export function setUp(t, options = {}, url = "ws://chat.test/v1/ws") {
   t.mock.timers.enable({ apis: ["setTimeout", "setInterval", "Date"] });
   t.mock.method(performance, "now", () => Date.now() + 1);
   const Socket = socketClass();
-  const client = new Client("ws://chat.test/v1/ws", { user: "alice", WebSocket: Socket, random: () => 0.5, ...options });
+  const client = new Client(url, { user: "alice", WebSocket: Socket, random: () => 0.5, ...options });
   t.after(() => client.close());
   return { client, Socket, tick: (ms) => tick(t, ms) };
 }

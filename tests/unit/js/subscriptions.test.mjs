@@ -73,7 +73,7 @@ test("after a reconnection it resumes with its cursor and log, before the repeat
   again();
 
   const [resume, state] = Socket.last.sent;
-  assert.deepEqual({ ...resume, id: 0 }, { type: "subscribe", group: "g", after: 5, log: "log-1", id: 0 });
+  assert.deepEqual(resume, { type: "subscribe", group: "g", after: 5, log: "log-1", state: false, id: resume.id });
   assert.equal(state.type, "state");
   Socket.last.reply("subscribe", { group: "g", seq: 7, from: 6, recovered: true });
   Socket.last.receive(event(6), event(7), event(8));
@@ -86,14 +86,18 @@ test("recovered false resets before the new state and events, and the new log is
 
   reconnect({ Socket, tick }, { log: "log-2" });
   assert.equal(Socket.last.asked("subscribe").log, "log-1");
-  const state = { ...STATE, seq: 2 };
-  Socket.last.reply("subscribe", { group: "g", seq: 2, from: 3, recovered: false, state });
+  Socket.last.reply("subscribe", { group: "g", seq: 2, from: 3, recovered: false });
+  Socket.last.receive(event(3)); // of a run that is replaced by the next, which brings the state
+  const { id, ...anew } = Socket.last.asked("subscribe");
+  assert.deepEqual(anew, { type: "subscribe", group: "g", last: 0 });
+  Socket.last.reply("subscribe", { group: "g", seq: 2, from: 3, recovered: true, state: { ...STATE, seq: 2 } });
   Socket.last.receive(event(3));
 
   assert.deepEqual(log.slice(2), [["reset", 2], ["state", 2], ["event", 3]]);
   assert.equal(subscription.log, "log-2");
   reconnect({ Socket, tick }, { log: "log-2" });
-  assert.deepEqual({ ...Socket.last.asked("subscribe"), id: 0 }, { type: "subscribe", group: "g", after: 3, log: "log-2", id: 0 });
+  const { after, log: named } = Socket.last.asked("subscribe");
+  assert.deepEqual([after, named], [3, "log-2"]);
 });
 
 test("a gap is fetched, not shown", (t) => {
@@ -282,3 +286,114 @@ function random(seed) {
   let x = seed * 7919;
   return () => (x = (x * 48_271) % 2_147_483_647) / 2_147_483_647;
 }
+
+/** A client that follows `count` groups, g0, g1, …, each live from seq 5 on; `log` is what each was told. */
+function followingMany(t, count) {
+  const parts = online(t);
+  const log = [];
+  for (let n = 0; n < count; n++) {
+    const note = (name) => (what) => log.push([`g${n}`, name, what.seq ?? what.code]);
+    const on = { onEvent: note("event"), onState: note("state"), onReset: note("reset"), onEnd: note("end") };
+    parts.client.subscribe(`g${n}`, {}, on);
+  }
+  for (let ms = 0; ms < 30_000; ms += 1000) {
+    for (const { id, group } of parts.Socket.last.sent.splice(0)) {
+      parts.Socket.last.receive({ type: "reply", id, ok: true, group, seq: 4, from: 5, recovered: true });
+    }
+    parts.tick(1000);
+  }
+  return { ...parts, log, batches: () => parts.Socket.last.sent.filter(({ type }) => type === "subscribe") };
+}
+
+test("many groups are resumed a hundred at a time, each from its place, before all else", (t) => {
+  const { client, Socket, tick, batches } = followingMany(t, 250);
+  Socket.last.receive(event(5, { group: "g7" }));
+  client.request("state", { group: "g" }).catch(() => {});
+
+  reconnect({ Socket, tick });
+
+  const sizes = batches().map(({ groups, state }) => [groups.length, state]);
+  assert.deepEqual(sizes, [[100, false], [100, false], [50, false]]);
+  assert.deepEqual(batches()[0].groups.slice(6, 8), [
+    { group: "g6", after: 4, log: "log-1" }, { group: "g7", after: 5, log: "log-1" },
+  ]);
+  assert.deepEqual(Socket.last.sent.map(({ type }) => type), ["subscribe", "subscribe", "subscribe", "state"]);
+});
+
+test("each group of a batch has its own outcome, in whatever order they are told", (t) => {
+  const { client, Socket, tick, log, batches } = followingMany(t, 5);
+  reconnect({ Socket, tick });
+  const gone = { ok: false, group: "g1", error: { code: "not_a_member", message: "", temporary: false } };
+  const later = { ok: false, group: "g2", error: { code: "unavailable", message: "", temporary: true } };
+  const results = [
+    { ok: true, group: "g4", seq: 4, from: 5, recovered: true }, gone, later,
+    { ok: true, group: "g3", seq: 9, from: 9, recovered: false },
+    { ok: true, group: "g0", seq: 5, from: 5, recovered: true },
+  ];
+
+  Socket.last.receive({ type: "reply", id: batches()[0].id, ok: true, results });
+  Socket.last.receive(event(5, { group: "g0" }), event(9, { group: "g3" }));
+  tick(4000);
+
+  assert.deepEqual(log, [["g1", "end", "not_a_member"], ["g3", "reset", 9], ["g0", "event", 5]]);
+  const [, anew, again, ...more] = batches().map(({ id, type, ...frame }) => frame);
+  assert.deepEqual([anew, again, more], [{ group: "g3" }, { group: "g2", after: 4, log: "log-1", state: false }, []]);
+  assert.equal(client.status.state, "online");
+});
+
+test("a refusal of a whole batch is one of each of its groups", (t) => {
+  const { Socket, tick, log, batches } = followingMany(t, 3);
+  reconnect({ Socket, tick });
+
+  Socket.last.refuse("subscribe", { code: "too_many_groups" });
+
+  assert.deepEqual(log, [0, 1, 2].map((n) => [`g${n}`, "end", "too_many_groups"]));
+  assert.equal(batches().length, 1);
+});
+
+for (const results of [undefined, [], [{ ok: true, group: "g0", seq: 4 }], [null, 7]]) {
+  test(`an answer to a batch that lacks a group gets a new socket: ${JSON.stringify(results)}`, (t) => {
+    const { client, Socket, tick, batches } = followingMany(t, 2);
+    reconnect({ Socket, tick });
+
+    Socket.last.receive({ type: "reply", id: batches()[0].id, ok: true, results });
+
+    assert.equal(client.status.state, "waiting");
+  });
+}
+
+test("after a reset a cursor that the app had brought is not asked with again", (t) => {
+  const { client, Socket, tick } = online(t);
+  client.subscribe("g", { after: 3, log: "log-1" }, {});
+  Socket.last.reply("subscribe", { group: "g", seq: 4, from: 4, recovered: true });
+  reconnect({ Socket, tick }, { log: "log-2" });
+
+  Socket.last.reply("subscribe", { group: "g", seq: 2, from: 3, recovered: false });
+
+  const { id, ...anew } = Socket.last.asked("subscribe");
+  assert.deepEqual(anew, { type: "subscribe", group: "g", after: 2, log: "log-2" });
+});
+
+test("closing and following again at once ends with following", (t) => {
+  const { client, Socket, subscription } = following(t);
+
+  subscription.close();
+  client.subscribe("g", {}, {});
+
+  assert.deepEqual(Socket.last.sent.slice(1).map(({ type }) => type), ["unsubscribe", "subscribe"]);
+});
+
+test("a handler that ends its subscription hears nothing more", (t) => {
+  const { client, Socket } = online(t);
+  const heard = [];
+  const run = client.subscribe("g", {}, {
+    onReset: () => (heard.push("reset"), run.close()),
+    onState: () => heard.push("state"),
+    onEvent: () => heard.push("event"),
+  });
+
+  Socket.last.reply("subscribe", { group: "g", seq: 4, from: 5, recovered: false, state: STATE });
+  Socket.last.receive(event(5));
+
+  assert.deepEqual(heard, ["reset"]);
+});
