@@ -43,10 +43,22 @@ class FakeSession:
         self.follows: set[str] = set()
         self._budget = budget
         self._outbox: asyncio.Queue[bytes] = asyncio.Queue(200_000)
+        self._waiting: set[asyncio.Task[None]] = set()
 
     def put(self, frame: bytes) -> None:
         """Have `frame` written after what waits already."""
         self._outbox.put_nowait(frame)
+
+    def later(self, when: asyncio.Event, frames: list[bytes]) -> None:
+        """Have `frames` written once `when` is set."""
+
+        async def wait() -> None:
+            await when.wait()
+            _put_all(self, frames)
+
+        task = asyncio.create_task(wait())
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
 
     async def write(self) -> None:
         """Write what waits until the socket ends, or is cut because its budget of frames is used up."""
@@ -72,7 +84,9 @@ class FakeGateway:
     - `frames_per_socket`: called for each new socket; it is cut after so many outgoing frames.
     - `lose_replies`: so many of the next replies to requests with an effect are never sent.
     - `reply_delay_s`: each reply to a request with an effect waits so long.
+    - `reads_held`: while it is there and not set, answers to `history` are made at once and sent once it is set.
     - `refusals`: the next requests with an effect get these error codes, in order, and have no effect.
+    - `subscribe_refusals`: as `refusals`, for `subscribe`.
     - `handshakes`: the next handshakes get these HTTP statuses, in order; those of the users in `away` get 503.
     - `limits`: what hello says of them; none but `frame_bytes` is enforced.
     - `skip_live`, `double_live`: so many of the next live events are left out, or come twice.
@@ -89,7 +103,9 @@ class FakeGateway:
         self.frames_per_socket: Callable[[], float] = lambda: math.inf
         self.lose_replies = self.skip_live = self.double_live = 0
         self.reply_delay_s = 0.0
+        self.reads_held: asyncio.Event | None = None
         self.refusals: list[str] = []
+        self.subscribe_refusals: list[str] = []
         self.handshakes: list[int] = []
         self.away: set[str] = set()
         self.limits = {"frame_bytes": 65_536, "text_bytes": 16_384, "groups": 1000, "requests_per_second": 50}
@@ -199,7 +215,9 @@ class FakeGateway:
                 error["field"] = no.refusal.field
             reply = {"type": "reply", "id": frame.get("id"), "ok": False, "error": error}
         frames = [msgspec.json.encode(reply), *follow]
-        if kind in COMMANDS and self.lose_replies:
+        if kind == "history" and self.reads_held is not None:
+            session.later(self.reads_held, frames)
+        elif kind in COMMANDS and self.lose_replies:
             self.lose_replies -= 1
         elif kind in COMMANDS and self.reply_delay_s:
             asyncio.get_running_loop().call_later(self.reply_delay_s, _put_all, session, frames)
@@ -243,10 +261,7 @@ class FakeGateway:
         raise RefusedError(rules.invalid("type", "there is no such request"))
 
     def _command(self, session: FakeSession, kind: str, frame: Frame) -> Frame:
-        if self.refusals:
-            code = self.refusals.pop(0)
-            temporary = code in {"timeout", "unavailable", "rate_limited"}
-            raise RefusedError(Rejection(code, "as the test asked", temporary=temporary))  # type: ignore[arg-type]
+        _refuse_next(self.refusals)
         command = _parse(kind, frame, session.user)
         outcome = self.log.append(command)
         added = {"group": command.group} if kind == "create_group" else {}
@@ -290,6 +305,7 @@ class FakeGateway:
         return {"results": results}, follow
 
     def _subscribe_one(self, session: FakeSession, frame: Frame, *, state: bool) -> tuple[Frame, list[bytes]]:
+        _refuse_next(self.subscribe_refusals)
         self._need_member(session, frame)
         group = self.log.group(_group(frame))
         after, last, head, first = frame.get("after"), frame.get("last"), group.state.seq, group.state.first
@@ -342,6 +358,13 @@ class FakeGateway:
 def _put_all(session: FakeSession, frames: list[bytes]) -> None:
     for frame in frames:
         session.put(frame)
+
+
+def _refuse_next(codes: list[str]) -> None:
+    if codes:
+        code = codes.pop(0)
+        temporary = code in {"timeout", "unavailable", "rate_limited"}
+        raise RefusedError(Rejection(code, "as the test asked", temporary=temporary))  # type: ignore[arg-type]
 
 
 def _group(frame: Frame) -> str:

@@ -1,14 +1,18 @@
 """Connections: when the client comes back, when it does not, and how long it waits."""
 
 import asyncio
+import base64
 import itertools
+import json
 import random
+import time
 
 import aiohttp
 import pytest
 import uvloop
 from auerbach_client import Backoff, Client, EndedError, backoff
 from auerbach_client.pace import Pace
+from auerbach_client.renewal import expires_at
 
 from tests.support.fake_gateway import FakeGateway
 from tests.support.ports import free_ports
@@ -147,6 +151,144 @@ async def test_a_refused_token_is_replaced_once(gateway: FakeGateway, client: Ma
             await alice.ping()
 
     assert next(numbers) == 5  # t1 refused, t2 taken; after the cut t3 and t4 refused
+
+
+def jwt(life_s: float, number: int = 0) -> str:
+    """A token that says when it expires; nobody here checks its signature."""
+    parts = ({"alg": "none"}, {"sub": "alice", "exp": time.time() + life_s, "jti": number})
+    head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    return f"{head}.{body}.x"
+
+
+async def test_a_token_is_renewed_on_the_open_socket_before_it_expires(
+    gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auerbach_client.renewal._LEAST_S", 0.01)
+    tokens = [jwt(0.4, 1), jwt(0.8, 2), jwt(3600, 3)]
+    gateway.tokens = dict.fromkeys(tokens, "alice")
+    given = iter(tokens)
+
+    async with client(None, token=lambda: next(given)) as alice:
+        await until(lambda: len(gateway.requests) == 2)
+        await alice.ping()
+
+    renewals = [frame["token"] for _, frame in gateway.requests if frame["type"] == "auth"]
+    assert renewals == tokens[1:]
+    assert gateway.connections == 1
+
+
+async def test_a_token_that_is_not_there_yet_is_asked_for_again(
+    gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auerbach_client.renewal._LEAST_S", 0.01)
+    first, last = jwt(0.05, 1), jwt(3600, 2)
+    gateway.tokens = {first: "alice", last: "alice"}
+    given: list[str | Exception] = [first, OSError("away"), first, OSError("away"), last]
+
+    async def fresh() -> str:
+        token = given.pop(0)
+        if isinstance(token, Exception):
+            raise token
+        return token
+
+    async with client(None, token=fresh):
+        await until(lambda: gateway.requests)
+
+    assert [frame["token"] for _, frame in gateway.requests] == [last]
+
+
+async def test_a_renewed_token_that_is_refused_ends_the_client(
+    gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auerbach_client.renewal._LEAST_S", 0.01)
+    tokens = [jwt(0.05, 1), jwt(3600, 2)]
+    gateway.tokens = {tokens[0]: "alice", tokens[1]: "bob"}
+    given = iter(tokens)
+    async with client(None, token=lambda: next(given)) as alice:
+        run = alice.subscribe("g")
+        gateway.subscribe_refusals = ["unavailable"] * 10_000  # it waits until there is no client any more
+        with pytest.raises(EndedError) as ended:
+            await asyncio.wait_for(anext(run), 10)
+
+    assert ended.value.code == 4501
+
+
+@pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.bm8.c", jwt(0).rsplit(".", 1)[0]])
+def test_a_token_that_does_not_say_when_it_expires_is_left_alone(token: str) -> None:
+    assert expires_at(token) is None
+
+
+async def test_a_peer_that_is_silent_for_two_heartbeats_is_left(gateway: FakeGateway, client: MakeClient) -> None:
+    gateway.heartbeat_ms, gateway.silent = 150, True
+    loop = asyncio.get_running_loop()
+    async with client() as alice:
+        since = loop.time()
+        gateway.silent = False
+        await until(lambda: gateway.connections == 2)
+        noticed_s = loop.time() - since
+        steady = loop.time()
+        await until(lambda: loop.time() > steady + 0.6)  # pings are signs of life
+        await alice.ping()
+
+    assert noticed_s > 0.15
+    assert gateway.connections == 2
+
+
+async def test_a_consumer_that_is_behind_does_not_make_the_peer_silent(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    gateway.heartbeat_ms = 100
+    loop = asyncio.get_running_loop()
+    async with client("alice") as alice, client("bob") as bob:
+        await alice.create_group("g", name="G", members=[{"user": "bob"}])
+        async with bob.subscribe("g", after=0, queue_events=2) as events:
+            for i in range(4):
+                await alice.send("g", f"m{i}")
+            await until(events.full)
+            since = loop.time()
+            await until(lambda: loop.time() > since + 0.5)
+            seqs = [(await anext(events)).seq for _ in range(5)]  # type: ignore[union-attr]
+
+    assert seqs == [1, 2, 3, 4, 5]
+    assert gateway.connections == 2
+
+
+async def test_closing_leaves_no_task_and_may_be_repeated(gateway: FakeGateway, client: MakeClient) -> None:
+    before = asyncio.all_tasks()
+    alice = client(None, token=lambda: jwt(3600))
+    gateway.tokens = type("Any", (dict,), {"get": lambda *_: "alice"})()
+    async with alice:
+        await alice.create_group("g", name="G")
+        run = await alice.subscribe("g").__aenter__()
+        waiting = asyncio.create_task(anext(run))
+        gateway.reply_delay_s = 3600
+        sending = asyncio.create_task(alice.send("g", "hi"))
+        await until(lambda: gateway.log.group("g").state.seq == 2)
+    await alice.aclose()
+    await asyncio.gather(waiting, sending, return_exceptions=True)
+    ours = {task for task in asyncio.all_tasks() - before if "auerbach_client" in repr(task)}
+
+    assert ours == set()
+    assert not alice.online
+
+
+async def test_closing_is_quick_though_a_connection_is_being_waited_for(gateway: FakeGateway) -> None:
+    loop = asyncio.get_running_loop()
+    async with Client(gateway.url, user="alice", reconnect=Backoff(3600, 3600)) as alice:
+        gateway.cut()
+        await until(lambda: not alice.online)
+        since = loop.time()
+
+    assert loop.time() - since < 1
+
+
+async def test_a_client_is_used_within_its_context_only(client: MakeClient) -> None:
+    alice = client()
+    with pytest.raises(RuntimeError, match="async with"):
+        await alice.ping()
+    async with alice:
+        with pytest.raises(RuntimeError, match="once"):
+            await alice.__aenter__()
 
 
 async def test_several_gateways_are_taken_in_turn(client: MakeClient) -> None:

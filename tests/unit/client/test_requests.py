@@ -1,9 +1,10 @@
 """Requests: their outcomes, and that a repetition never takes effect twice."""
 
 import asyncio
+import contextlib
 
 import pytest
-from auerbach_client import ChatError, EndedError
+from auerbach_client import Backoff, ChatError, EndedError
 
 from tests.support.fake_gateway import FakeGateway
 from tests.support.until import until
@@ -176,6 +177,113 @@ async def test_no_more_requests_are_open_than_allowed(gateway: FakeGateway, clie
 
     assert open_at_most == 3
     assert gateway.log.group("g").state.seq == 11
+
+
+async def test_changes_of_a_group_keep_the_order_of_the_calls_though_some_are_refused_for_now(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        gateway.refusals = ["unavailable", "timeout", "rate_limited"]
+        acks = await asyncio.gather(*(alice.send("g", f"m{i}") for i in range(6)))
+
+    assert [ack.seq for ack in acks] == [2, 3, 4, 5, 6, 7]
+
+
+async def test_a_group_that_is_refused_for_now_holds_up_no_other(gateway: FakeGateway, client: MakeClient) -> None:
+    async with client(in_flight=2) as alice:
+        for group in ("g", "h"):
+            await alice.create_group(group, name=group)
+        gateway.reply_delay_s = 3600
+        stuck = [asyncio.create_task(alice.send("g", f"m{i}")) for i in range(5)]
+        await until(lambda: gateway.log.group("g").state.seq == 2)
+        gateway.reply_delay_s = 0
+        async with asyncio.timeout(5):
+            ack = await alice.send("h", "hi")
+        for task in stuck:
+            task.cancel()
+        await asyncio.gather(*stuck, return_exceptions=True)
+
+    assert ack.seq == 2
+
+
+async def test_a_call_may_be_cancelled_and_what_was_not_sent_is_not(gateway: FakeGateway, client: MakeClient) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        gateway.handshakes = [503] * 10_000
+        gateway.cut()
+        await until(lambda: not alice.online)
+        late = [asyncio.create_task(alice.send("g", f"m{i}")) for i in range(3)]
+        await asyncio.sleep(0)
+        late[1].cancel()
+        gateway.handshakes = []
+        acks = await asyncio.gather(late[0], late[2])
+        page = await alice.history("g")
+
+    assert [ack.seq for ack in acks] == [2, 3]
+    assert [m.text for m in page.messages] == ["m0", "m2"]
+
+
+async def test_calls_that_are_cancelled_while_the_rate_holds_them_back_are_forgotten(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    gateway.limits["requests_per_second"] = 1
+    async with client() as alice:
+        await alice.create_group("g", name="G")  # the burst is one
+        for _ in range(50):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.001):
+                    await alice.ping()
+        waiting = len(alice._session.link._outbox) + len(alice._session._requests)
+
+    assert waiting == 0
+    assert len(gateway.requests) <= 2
+
+
+async def test_closing_does_not_wait_for_a_request_that_waits_to_be_repeated(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    async with client(retry=Backoff(3600, 3600)) as alice:
+        await alice.create_group("g", name="G")
+        gateway.refusals = ["unavailable"]
+        sending = asyncio.create_task(alice.send("g", "hi"))
+        await until(lambda: not gateway.refusals)
+        await alice.ping()
+    async with asyncio.timeout(5):
+        with pytest.raises(EndedError):
+            await sending
+
+
+async def test_pages_go_back_in_time_or_on_from_a_seq(client: MakeClient) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        for i in range(7):
+            await alice.send("g", f"m{i}")
+        back = [[m.seq for m in page.messages] async for page in alice.history_pages("g", limit=3)]
+        some = [[m.seq for m in page.messages] async for page in alice.history_pages("g", before=5, limit=2)]
+        on = [[m.seq for m in page.messages] async for page in alice.history_pages("g", after=3, limit=3)]
+
+    assert back == [[6, 7, 8], [3, 4, 5], [2]]
+    assert some == [[3, 4], [2]]
+    assert on == [[4, 5, 6], [7, 8]]
+
+
+async def test_members_come_in_pages(client: MakeClient) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G", members=[{"user": f"u{i}"} for i in range(4)])
+        pages = [[m.user for m in page.members] async for page in alice.member_pages("g", limit=2)]
+
+    assert pages == [["alice", "u0"], ["u1", "u2"], ["u3"]]
+
+
+async def test_an_answer_that_is_not_understood_is_an_error(
+    client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        monkeypatch.setattr("tests.support.fake_log.FakeGroup.view", lambda *_: {"name": 7})
+        with pytest.raises(ChatError, match="not understood"):
+            await alice.state("g")
 
 
 async def test_a_frame_over_the_limit_is_refused_here_and_not_sent(gateway: FakeGateway, client: MakeClient) -> None:

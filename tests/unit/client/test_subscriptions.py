@@ -4,7 +4,7 @@ import asyncio
 import random
 
 import pytest
-from auerbach_client import ChatError, Client, Event, Item, Reset, Subscription, Withheld
+from auerbach_client import ChatError, Client, Event, Item, Reset, Subscription, Withheld, bodies
 
 from tests.support.fake_gateway import FakeGateway
 from tests.support.until import until
@@ -358,3 +358,97 @@ async def test_many_groups_are_resumed_with_one_request(gateway: FakeGateway, cl
     resumed = [frame for _, frame in gateway.requests[asked:] if frame["type"] == "subscribe"]
     assert [len(frame["groups"]) for frame in resumed] == [5]
     assert [seqs(each) for each in items] == [[2]] * 5
+
+
+async def test_a_thousand_groups_begin_and_resume_a_hundred_a_request_and_lose_nothing(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    async with client("alice") as alice, client("bob") as bob:
+        groups = [f"g{i}" for i in range(1000)]
+        for group in groups:
+            await alice.create_group(group, name=group, members=[{"user": "bob"}])
+        runs = [bob.subscribe(group, after=0, state=False) for group in groups]
+        first = await asyncio.gather(*(take(run, 1) for run in runs))
+        began = [len(frame["groups"]) for _, frame in gateway.requests if frame["type"] == "subscribe"]
+        gateway.requests.clear()
+        gateway.cut()
+        for group in groups:
+            await alice.send(group, "hi")
+        then = await asyncio.gather(*(take(run, 1) for run in runs))
+
+    resumed = [len(frame["groups"]) for _, frame in gateway.requests if frame["type"] == "subscribe"]
+    assert [seqs(items) for items in first] == [[1]] * 1000
+    assert [seqs(items) for items in then] == [[2]] * 1000
+    assert began == resumed == [100] * 10
+
+
+async def test_a_group_of_a_batch_that_is_refused_ends_alone(gateway: FakeGateway, client: MakeClient) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        runs = [alice.subscribe(group, after=0, state=False) for group in ("g", "nothing")]
+        items, refused = await asyncio.gather(*(take(run, 1) for run in runs), return_exceptions=True)
+
+    assert isinstance(items, list)
+    assert seqs(items) == [1]
+    assert isinstance(refused, ChatError)
+    assert refused.code == "no_such_group"
+    assert len([1 for _, frame in gateway.requests if frame["type"] == "subscribe"]) == 1
+
+
+async def test_what_is_asked_for_while_there_is_no_connection_is_asked_once_there_is(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        gateway.handshakes = [503] * 10_000
+        gateway.cut()
+        await until(lambda: not alice.online)
+        taking = asyncio.create_task(take(alice.subscribe("g", after=0), 1))
+        closed = alice.subscribe("h")
+        await closed.aclose()
+        gateway.handshakes = []
+        items = await taking
+
+    assert seqs(items) == [1]
+    assert [frame.get("group") for _, frame in gateway.requests if frame["type"] == "subscribe"] == ["g"]
+
+
+async def test_a_subscription_that_is_refused_for_now_is_asked_for_again(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        gateway.subscribe_refusals = ["unavailable"] * 12
+        items = await take(alice.subscribe("g", after=0), 1)
+
+    assert seqs(items) == [1]
+    assert len([1 for _, frame in gateway.requests if frame["type"] == "subscribe"]) == 13
+
+
+async def test_a_first_subscription_is_refused_for_now_only_until_the_deadline(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    async with client(request_timeout_s=0.1) as alice:
+        await alice.create_group("g", name="G")
+        gateway.subscribe_refusals = ["unavailable"] * 100_000
+        with pytest.raises(ChatError, match="unavailable"):
+            await take(alice.subscribe("g", after=0), 1)
+
+
+async def test_an_event_of_an_unknown_kind_is_passed_on_and_moves_the_cursor(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        async with alice.subscribe("g", after=0) as events:
+            await take(events, 1)
+            [session] = gateway.sessions
+            session.put(
+                b'{"type":"event","group":"g","seq":2,"id":"e","kind":"poll.opened","by":"bob","at":"2026-11-25T01:20:00.123Z",'
+                b'"data":{"question":"?"},"newer":1}'
+            )
+            [event] = await take(events, 1)
+
+    assert isinstance(event, Event)
+    assert (event.kind, event.body) == ("poll.opened", bodies.Unknown(data={"question": "?"}))
+    assert events.position == 2
