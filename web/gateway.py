@@ -6,9 +6,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
 
 import aiohttp
 import uvloop
@@ -22,17 +20,14 @@ from app.kafka.producer import Producer
 from app.owners import Owners
 from app.telemetry import logger
 from web import http, log_watch
-from web.admissions import Admissions
 from web.auth import Authenticator
 from web.commander import Commander
 from web.conversation import Service
 from web.end_offsets import EndOffsets, KafkaEnds
 from web.hub import Hub
 from web.intake import Intake
-from web.keys import keys_of
 from web.log_reader import LogReader
 from web.reads_client import OwnerCalls, Reads
-from web.revocations import Revocations
 from web.session import LOST_PLACE, Door
 from web.sessions import Sessions
 
@@ -76,18 +71,18 @@ class _Gateway:
 
     def __init__(self, settings: Settings, layout: topics.Layout, session: aiohttp.ClientSession) -> None:
         origin = f"{settings.gateway}-{uuid.uuid4().hex}"
-        bounds = {"queue.buffering.max.kbytes": QUEUED_KBYTES}
+        bounds = {
+            "queue.buffering.max.kbytes": QUEUED_KBYTES,
+            # A command whose client was told `timeout` long ago must not take effect when a broker comes back. Later
+            # ones are sent all the same, unlike a processor's events, because nothing counts on one without a gap.
+            "message.timeout.ms": round(1000 * settings.request_timeout_s),
+        }
         self.producer = Producer(settings.bootstrap, queue_records=QUEUED_RECORDS, extra=bounds)
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.commander = Commander(self.producer, origin=origin, partitions=layout.partitions, on_fatal=self._fail)
         self.owners = Owners(layout.partitions, layout.log_id)
         self.hub = Hub()
-        self.keys = keys_of(settings, session)
-        revocations = Revocations()
-        self.admissions = Admissions(revocations)
-        self.intake = Intake(
-            hub=self.hub, commander=self.commander, owners=self.owners, on_revocations=self.admissions.revoke
-        )
+        self.intake = Intake(hub=self.hub, commander=self.commander, owners=self.owners)
         self.reader = LogReader(settings.bootstrap, layout, self.intake, self._fail)
         ends = KafkaEnds(settings.bootstrap)
         self.ends = EndOffsets(ends)
@@ -99,8 +94,7 @@ class _Gateway:
         self.log_id = layout.log_id
         self.draining = False
         self.closed = False
-        self._needs_keys = settings.auth == "jwt" and settings.jwt_secret is None
-        door = Door(service, Authenticator(settings, self.keys, revocations), self.admissions, layout.log_id)
+        door = Door(service, Authenticator(settings), layout.log_id)
         self.app = http.application(
             settings,
             door,
@@ -114,15 +108,7 @@ class _Gateway:
         if self.draining:
             return ["the end: it drains"]
         owners = [f"an owner of partition {p}" for p in self.owners.without()]
-        return [*self.intake.waits_for(), *self._waits_for_keys(), *owners]
-
-    def keeping_the_door(self) -> list[Coroutine[Any, Any, None]]:
-        """The work that goes on as long as sockets are open: proofs end, and keys are read again."""
-        return [self.admissions.run(), *([] if self.keys is None else [self.keys.run()])]
-
-    def _waits_for_keys(self) -> list[str]:
-        keyless = self._needs_keys and self.keys is not None and self.keys.present is None
-        return ["the keys of AUERBACH_JWT_JWKS"] if keyless else []
+        return [*self.intake.waits_for(), *owners]
 
     def _fail(self, why: Exception) -> None:
         if not self.failed.done():
@@ -165,7 +151,6 @@ async def _serve(settings: Settings, gateway: _Gateway, listener: socket.socket,
         for work in (
             gateway.commander.run(),
             gateway.sessions.run(),
-            *gateway.keeping_the_door(),
             log_watch.watch(gateway.log_id, gateway.look),
         )
     ]
