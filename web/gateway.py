@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import uuid
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from typing import Any
 
 import aiohttp
 import uvloop
@@ -20,14 +22,17 @@ from app.kafka.producer import Producer
 from app.owners import Owners
 from app.telemetry import logger
 from web import http, log_watch
+from web.admissions import Admissions
 from web.auth import Authenticator
 from web.commander import Commander
 from web.conversation import Service
 from web.end_offsets import EndOffsets, KafkaEnds
 from web.hub import Hub
 from web.intake import Intake
+from web.keys import keys_of
 from web.log_reader import LogReader
 from web.reads_client import OwnerCalls, Reads
+from web.revocations import Revocations
 from web.session import LOST_PLACE, Door
 from web.sessions import Sessions
 
@@ -82,7 +87,12 @@ class _Gateway:
         self.commander = Commander(self.producer, origin=origin, partitions=layout.partitions, on_fatal=self._fail)
         self.owners = Owners(layout.partitions, layout.log_id)
         self.hub = Hub()
-        self.intake = Intake(hub=self.hub, commander=self.commander, owners=self.owners)
+        self.keys = keys_of(settings, session)
+        revocations = Revocations()
+        self.admissions = Admissions(revocations)
+        self.intake = Intake(
+            hub=self.hub, commander=self.commander, owners=self.owners, on_revocations=self.admissions.revoke
+        )
         self.reader = LogReader(settings.bootstrap, layout, self.intake, self._fail)
         ends = KafkaEnds(settings.bootstrap)
         self.ends = EndOffsets(ends)
@@ -94,7 +104,8 @@ class _Gateway:
         self.log_id = layout.log_id
         self.draining = False
         self.closed = False
-        door = Door(service, Authenticator(settings), layout.log_id)
+        self._needs_keys = settings.auth == "jwt" and settings.jwt_secret is None
+        door = Door(service, Authenticator(settings, self.keys, revocations), self.admissions, layout.log_id)
         self.app = http.application(
             settings,
             door,
@@ -108,7 +119,15 @@ class _Gateway:
         if self.draining:
             return ["the end: it drains"]
         owners = [f"an owner of partition {p}" for p in self.owners.without()]
-        return [*self.intake.waits_for(), *owners]
+        return [*self.intake.waits_for(), *self._waits_for_keys(), *owners]
+
+    def keeping_the_door(self) -> list[Coroutine[Any, Any, None]]:
+        """The work that goes on as long as sockets are open: proofs end, and keys are read again."""
+        return [self.admissions.run(), *([] if self.keys is None else [self.keys.run()])]
+
+    def _waits_for_keys(self) -> list[str]:
+        keyless = self._needs_keys and self.keys is not None and self.keys.present is None
+        return ["the keys of AUERBACH_JWT_JWKS"] if keyless else []
 
     def _fail(self, why: Exception) -> None:
         if not self.failed.done():
@@ -151,6 +170,7 @@ async def _serve(settings: Settings, gateway: _Gateway, listener: socket.socket,
         for work in (
             gateway.commander.run(),
             gateway.sessions.run(),
+            *gateway.keeping_the_door(),
             log_watch.watch(gateway.log_id, gateway.look),
         )
     ]
