@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
+from app.domain.commands import Command
 from tables.write_behind import FencedError
 from tests.support.audit import begin
 from tests.support.driver import Driver
@@ -134,7 +135,7 @@ async def the_stores_offset_jumps_over_the_next_owners_rows(world: World) -> lis
 async def a_late_head_replaces_a_newer_one(world: World) -> list[str]:
     """A's rows land behind all that B ever wrote; B dies, and the next owner loads onto an empty disk."""
     a = await begun(world)
-    await world.send(world.post("one"))
+    await world.send(world.join("mike"))
     await a.take()
     await a.begin_flush()
     b = await world.owner()
@@ -196,9 +197,18 @@ async def a_flush_is_cut_after_its_first_records(world: World) -> list[str]:
 
 
 async def a_flush_is_cut_in_the_middle_of_a_groups_rows(world: World) -> list[str]:
-    """As before after one record; then the message of that flush is repeated."""
+    """As before after one record, of a member and a message; then that message is repeated."""
+    return await _cut_after_one_row(world, world.join("mike"), world.post("one"))
+
+
+async def a_flush_of_messages_is_cut(world: World) -> list[str]:
+    """As before, of messages only, which write no head."""
+    return await _cut_after_one_row(world, world.post("one"), world.post("two"))
+
+
+async def _cut_after_one_row(world: World, *commands: Command) -> list[str]:
     a = await begun(world)
-    await world.send(world.post("one"))
+    await world.send(*commands)
     await a.take()
     await a.begin_flush()
     await a.changelog.let_through(1)
@@ -288,6 +298,7 @@ TRACES: list[tuple[Trace, str]] = [
     (an_owner_that_is_none_any_more_answers, "I9 cover"),
     (a_flush_is_cut_after_its_first_records, "position last"),
     (a_flush_is_cut_in_the_middle_of_a_groups_rows, "head last"),
+    (a_flush_of_messages_is_cut, "head last"),
     (a_flush_whose_rows_are_lost_and_then_the_disk, "changelog first"),
     (all_commands_are_read_again, "skip what is decided"),
     (an_array_is_cut_in_the_middle, "a place has an index"),
