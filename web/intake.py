@@ -92,6 +92,7 @@ class Intake:
         if self._revocations:
             told, self._revocations = self._revocations, []
             self._on_revocations(told)
+        self._hub.flush()
         for (topic, fate), count in self._fates.items():
             metrics.LOG_RECORDS.labels(topic, fate).inc(count)
         self._fates.clear()

@@ -22,11 +22,15 @@ class Outbox:
     `drain` waits until the transport has room; `is_closed` says whether a CLOSE was or is being sent; `on_slow`
     is called once when more than 1 MiB of live frames wait (protocol §6, 4408). Replies and replayed events are
     paced by those who write them (`drained`), and do not count (protocol §9).
+
+    The hub writes to the transport itself where it may (`idle`). While `transport` is in `held` it must not: what
+    waits here comes first, or the outbox has ended with frames that were not written.
     """
 
     __slots__ = (
         "_drain",
         "_flush_due",
+        "_held",
         "_is_closed",
         "_live",
         "_loop",
@@ -34,9 +38,9 @@ class Outbox:
         "_on_slow",
         "_pump",
         "_stopped",
-        "_transport",
         "_waiting",
         "_waiting_bytes",
+        "transport",
     )
 
     def __init__(
@@ -46,13 +50,15 @@ class Outbox:
         drain: Callable[[], Awaitable[None]],
         is_closed: Callable[[], bool],
         on_slow: Callable[[], None],
+        held: set[asyncio.WriteTransport] | None = None,
     ) -> None:
         # Below the window, so that whenever the window is used up, `drain` waits.
         transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
-        self._transport = transport
+        self.transport = transport
         self._drain = drain
         self._is_closed = is_closed
         self._on_slow = on_slow
+        self._held = held if held is not None else set()
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[bytes, bool]] = deque()
         self._waiting_bytes = 0
@@ -67,7 +73,12 @@ class Outbox:
         """Bytes that the kernel has not taken yet."""
         if self._stopped:
             return 0
-        return self._waiting_bytes + self._transport.get_write_buffer_size()
+        return self._waiting_bytes + self.transport.get_write_buffer_size()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits here: what is written to the transport now comes after all that was pushed."""
+        return not (self._waiting or self._stopped or self._pump is not None)
 
     def push(self, frame: bytes, *, live: bool = False) -> None:
         """Send `frame` at the end of this tick, or when the reader has made room."""
@@ -101,9 +112,21 @@ class Outbox:
             self._write(self._waiting_bytes)
             self.discard()
 
+    def filled(self) -> None:
+        """The transport was given its window: what follows waits here until the reader has made room."""
+        if not self._stopped:
+            self._start_pump()
+
+    def leave(self) -> None:
+        """The socket is in no hub any more, and nothing is written to it."""
+        self.discard()
+        self._held.discard(self.transport)
+        self._held = set()
+
     def discard(self) -> None:
         """Forget what waits and take nothing more."""
         self._stopped = True
+        self._held.add(self.transport)
         self._waiting.clear()
         self._waiting_bytes = self._live = 0
         self._tell_progress()
@@ -124,19 +147,20 @@ class Outbox:
     def _flush(self) -> None:
         self._flush_due = False
         if self._pump is None and not self._stopped:
-            self._write(WINDOW_BYTES - self._transport.get_write_buffer_size())
+            self._write(WINDOW_BYTES - self.transport.get_write_buffer_size())
             if self._waiting:
                 self._start_pump()
 
     def _start_pump(self) -> None:
         if self._pump is None:
+            self._held.add(self.transport)
             self._pump = self._loop.create_task(self._run_pump())
 
     async def _run_pump(self) -> None:
         """Write as the reader makes room, until the transport holds less than its mark and nothing waits here."""
         try:
-            while not self._stopped and (self._waiting or self._transport.get_write_buffer_size() > HIGH_WATER_BYTES):
-                self._write(WINDOW_BYTES - self._transport.get_write_buffer_size())
+            while not self._stopped and (self._waiting or self.transport.get_write_buffer_size() > HIGH_WATER_BYTES):
+                self._write(WINDOW_BYTES - self.transport.get_write_buffer_size())
                 await self._drain()
                 self._tell_progress()
                 await asyncio.sleep(0)  # a kernel that takes everything must not let one socket hold the loop
@@ -144,6 +168,8 @@ class Outbox:
             self.discard()
         finally:
             self._pump = None
+            if not self._stopped:
+                self._held.discard(self.transport)
             self._tell_progress()
 
     def _write(self, room: int) -> None:
@@ -159,10 +185,10 @@ class Outbox:
                 self._live -= size
         if not taken:
             return
-        if self._is_closed() or self._transport.is_closing():
+        if self._is_closed() or self.transport.is_closing():
             self.discard()
             return
         try:
-            self._transport.write(taken[0] if len(taken) == 1 else b"".join(taken))
+            self.transport.write(taken[0] if len(taken) == 1 else b"".join(taken))
         except (RuntimeError, OSError):
             self.discard()  # uvloop raises for a transport that has just gone: its handler is ending

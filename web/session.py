@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import WSMsgType, web
@@ -46,7 +47,7 @@ class Session:
     def __init__(
         self,
         door: Door,
-        socket: web.WebSocketResponse,
+        socket: "Socket",
         transport: asyncio.Transport,
         writer: AbstractStreamWriter,
         identity: Identity | None,
@@ -61,7 +62,9 @@ class Session:
             drain=writer.drain,
             is_closed=lambda: socket.closed,
             on_slow=lambda: self.stop(TOO_SLOW),
+            held=door.service.hub.held,
         )
+        socket.before_close = self._leave
         self._conversation: Conversation | None = None
         # Ends a socket whose authentication does not come, and by `stop`. A token's end is the admissions' to see.
         self._life = asyncio.timeout(None)
@@ -86,10 +89,12 @@ class Session:
         finally:
             self._over = True
             self._door.admissions.leave(self)
-            if self._conversation is not None:
-                self._conversation.end()  # before any CLOSE: nothing may be written after it
-        if self._code is not None:
-            await self._close(self._code)
+            self._leave()
+        try:
+            if self._code is not None:
+                await self._close(self._code)
+        finally:
+            self._outbox.leave()
 
     def stop(self, code: int) -> None:
         """Close the socket with `code` as soon as the loop turns; what waits to be written goes first."""
@@ -227,9 +232,14 @@ class Session:
         metrics.REQUESTS.labels(kind, refusal.code).inc()
         self._outbox.push(frames.reply_error(request.id, refusal))
 
+    def _leave(self) -> None:
+        """Leave the hub, and hand over what waits: nothing may be written after a CLOSE, whoever of us writes it."""
+        if self._conversation is not None:
+            self._conversation.end()
+        self._outbox.finish()
+
     async def _close(self, code: int) -> None:
         metrics.CLOSES.labels(str(code)).inc()
-        self._outbox.finish()
         try:
             # It waits for the client's CLOSE, at most CLOSE_S (`timeout` of the response).
             await self._socket.close(code=code, drain=False)
@@ -238,9 +248,20 @@ class Session:
                 self._transport.abort()  # a close would wait for a reader who takes nothing
 
 
-def prepared_socket() -> web.WebSocketResponse:
-    """The server's side of a socket, with our limits; pings and pongs come to the session."""
-    return web.WebSocketResponse(
+class Socket(web.WebSocketResponse):
+    """The server's side of a socket. `before_close` is called before it writes a CLOSE, a reply to the client's too."""
+
+    before_close: Callable[[], None]
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        """Close it; aiohttp itself calls this for what is no WebSocket (1007, 1009) and for the client's CLOSE."""
+        self.before_close()
+        return await super().close(code=code, message=message, drain=drain)
+
+
+def prepared_socket() -> Socket:
+    """A socket with our limits; pings and pongs come to the session."""
+    return Socket(
         protocols=(frames.PROTOCOL,),
         autoping=False,
         compress=False,

@@ -16,7 +16,7 @@ from app.reads import Answer
 from app.telemetry import logger
 from web import metrics
 from web.frames import text_frame
-from web.hub import EVERYBODY, LiveEvent, leaving_user
+from web.hub import EVERYBODY, LiveEvent, Run, leaving_user
 from web.outbox import Outbox
 from web.reads_client import UnavailableError
 
@@ -26,8 +26,13 @@ BUFFER_BYTES = 256 * 1024
 # (after, through) → a page of the events in between.
 Fetch = Callable[[int, int], Awaitable[Answer]]
 OnEnd = Callable[["Subscription", str | None], None]
+OnFront = Callable[["Subscription", int], None]
 
 _log = logger("web")
+
+
+def _stays(_subscription: "Subscription", _cursor: int) -> None:
+    """Nobody but the subscription writes its events."""
 
 
 class BrokenRunError(Exception):
@@ -54,15 +59,27 @@ class Subscription:
     """
 
     def __init__(
-        self, group: str, user: str, outbox: Outbox, *, fetch: Fetch, pages: asyncio.Semaphore, on_end: OnEnd
+        self,
+        group: str,
+        user: str,
+        outbox: Outbox,
+        *,
+        fetch: Fetch,
+        pages: asyncio.Semaphore,
+        on_end: OnEnd,
+        on_front: OnFront = _stays,
     ) -> None:
-        """`pages` bounds the pages of this socket's replays that are in memory at a time."""
+        """`pages` bounds the pages of this socket's replays that are in memory at a time.
+
+        `on_front` is told when nothing is left between the run and the live events, and up to which seq it is written.
+        """
         self.group = group
         self._user = user
-        self._outbox = outbox
+        self.outbox = outbox
         self._fetch = fetch
         self._pages = pages
         self._on_end = on_end
+        self._on_front = on_front
         self._cursor = 0  # the last seq that was written
         self._head = 0  # what the owner said when it let this user in: membership may end only after it
         self._live = False
@@ -76,6 +93,21 @@ class Subscription:
         self._cursor = min(answer.start, answer.seq + 1) - 1
         self._head = answer.seq
         self._start_replay(answer, answer.seq)
+
+    def on_run(self, run: Run) -> None:
+        """The next valid events of the group that were read."""
+        if self._live and run.first == self._cursor + 1 and not run.ends:
+            self._cursor = run.last
+            self.outbox.push(run.frames, live=True)
+            metrics.FRAMES.inc(len(run.events))
+            self._on_front(self, self._cursor)
+            return
+        for event in run.events:
+            self.on_live(event)
+
+    def resume(self, cursor: int) -> None:
+        """The hub has written everything up to `cursor`, and gives the events after it here again."""
+        self._cursor = cursor
 
     def on_live(self, event: LiveEvent) -> None:
         """The next valid event of the group that was read."""
@@ -98,6 +130,7 @@ class Subscription:
     def end(self) -> None:
         """Nothing more is written."""
         self._ended = True
+        self._live = False
         self._buffer.clear()
         if self._replay is not None and self._replay is not asyncio.current_task():
             self._replay.cancel()
@@ -113,7 +146,7 @@ class Subscription:
         self._buffered_bytes -= len(self._buffer.popleft().frame)
 
     def _deliver(self, event: LiveEvent, *, live: bool) -> None:
-        self._outbox.push(event.frame, live=live)
+        self.outbox.push(event.frame, live=live)
         self._cursor = event.seq
         metrics.FRAMES.inc()
         if event.ends(self._user):
@@ -165,10 +198,10 @@ class Subscription:
             first, last = (span.seq, span.seq) if span.seq else (span.since, span.through)
             if first != self._cursor + 1:
                 raise BrokenRunError(f"{first} after {self._cursor}")
-            await self._outbox.drained()
+            await self.outbox.drained()
             if self._ended:
                 return
-            self._outbox.push(text_frame(bytes(raw)))
+            self.outbox.push(text_frame(bytes(raw)))
             self._cursor = last
             if last > self._head and leaving_user(span.kind, raw) in {self._user, EVERYBODY}:
                 self._finish(None)
@@ -184,11 +217,12 @@ class Subscription:
                 self._drop_oldest()
             if not self._buffer:
                 self._live = True
+                self._on_front(self, self._cursor)
                 return None
             if self._buffer[0].seq > self._cursor + 1:
                 return self._buffer[0].seq - 1
             event = self._buffer[0]
-            await self._outbox.drained()  # the buffer moves on meanwhile, but this event is the next one
+            await self.outbox.drained()  # the buffer moves on meanwhile, but this event is the next one
             if not self._ended:
                 self._deliver(event, live=False)
         return None

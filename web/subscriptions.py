@@ -69,7 +69,13 @@ class Subscriptions:
             )
 
         subscription = Subscription(
-            ask.group, self._user, self._outbox, fetch=self._fetch(ask.group), pages=self._pages, on_end=self._on_end
+            ask.group,
+            self._user,
+            self._outbox,
+            fetch=self._fetch(ask.group),
+            pages=self._pages,
+            on_end=self._on_end,
+            on_front=self._hub.advance,
         )
         async with self._asking:  # who waits to be asked for follows nothing yet
             self._following.add(subscription)

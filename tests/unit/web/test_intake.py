@@ -9,7 +9,7 @@ from app.kafka.partition import partition_for
 from app.reads import Outcome, OwnerRecord, encode_outcome, encode_owner
 from tests.unit.web.world import LOG_ID, ORIGIN, PARTITIONS, Record, World, claim_record, event_record
 from web.commander import Accepted, Result
-from web.hub import LiveEvent
+from web.hub import Run
 from web.log_reader import Start
 
 P = partition_for(b"g", PARTITIONS)
@@ -19,8 +19,8 @@ class Follower:
     def __init__(self) -> None:
         self.seqs: list[int] = []
 
-    def on_live(self, event: LiveEvent) -> None:
-        self.seqs.append(event.seq)
+    def on_run(self, run: Run) -> None:
+        self.seqs += [event.seq for event in run.events]
 
     def lost(self) -> None:
         raise AssertionError

@@ -13,7 +13,7 @@ from app.domain.outcomes import Rejection
 from app.reads import Answer
 from web import subscription as under_test
 from web.frames import text_frame
-from web.hub import Hub, LiveEvent, leaving_user
+from web.hub import Hub, LiveEvent, Run, leaving_user
 from web.reads_client import UnavailableError
 from web.subscription import Subscription
 
@@ -293,10 +293,10 @@ async def test_a_fan_out_to_many_keeps_each_ones_order_and_survives_a_broken_one
         def __init__(self, number: int) -> None:
             self.number = number
 
-        def on_live(self, event: LiveEvent) -> None:
+        def on_run(self, run: Run) -> None:
             if self.number == 4:
                 raise RuntimeError("broken")
-            got.setdefault(self.number, []).append(event.seq)
+            got.setdefault(self.number, []).extend(event.seq for event in run.events)
 
         def lost(self) -> None:
             lost.append(self.number)
