@@ -10,9 +10,11 @@ import jwt
 import msgspec
 import pytest
 
+from app.kafka import topics
 from app.kafka.producer import QueueFullError
+from app.revocations import Revocation, encode_revocation
 from tests.contract.client import Client
-from tests.unit.web.world import LOG_ID, SECRET, Gateway, World, running
+from tests.unit.web.world import LOG_ID, SECRET, Gateway, Record, World, running
 from web import frames, outbox
 from web.session import SILENT_S
 
@@ -186,27 +188,142 @@ async def test_binary_frames_are_malformed(gateway: Gateway) -> None:
     assert await client.closed() == 4400
 
 
+async def test_kinds_of_malformed_frames_count_together_and_a_bad_id_is_not_one_of_them(gateway: Gateway) -> None:
+    client = await gateway.client()
+    await client.send("no json")
+    await client.socket.send_bytes(b"binary")
+    await client.send('{"type":"ping","id":null}')  # a request, if a bad one: the count begins anew
+    await client.send("[]")
+    await client.send('{"id":1}')
+    await client.send("no json")
+    await client.send('{"type":"ping","id":1}')
+    assert [(await client.next())["id"] for _ in range(6)] == [None] * 6
+    assert await client.closed() == 4400
+    assert client.others == []  # what came behind the third is not served
+
+
+async def test_malformed_frames_are_counted_before_authentication_too(gateway: Gateway) -> None:
+    client = await gateway.connect("")
+    for _ in range(3):
+        await client.send("no json")
+        assert (await client.next())["error"]["code"] == "invalid"
+    assert await client.closed() == 4400
+
+
+def ping_of(size: int) -> bytes:
+    """A request of `size` bytes; half of its filling are two bytes each."""
+    empty = '{"type":"ping","id":1,"x":""}'
+    room = size - len(empty)
+    return empty.replace('""', '"' + "é" * (room // 4) + "a" * (room - 2 * (room // 4)) + '"').encode()
+
+
 async def test_a_frame_of_the_limit_is_taken_and_one_byte_more_closes(gateway: Gateway) -> None:
     client = await gateway.client()
-    empty = '{"type":"ping","id":1,"x":""}'
-    await client.send(empty.replace('""', '"' + "a" * (65_536 - len(empty)) + '"'))
+    await client.send(ping_of(65_536).decode())
     assert (await client.next())["ok"]
-    await client.send(empty.replace('""', '"' + "a" * (65_537 - len(empty)) + '"'))
+    await client.send(ping_of(65_537).decode())
     assert await client.closed() == 1009
 
 
-async def test_invalid_utf8_closes_with_1007(gateway: Gateway) -> None:
+async def send_fragments(client: Client, payload: bytes, pieces: int, between: bytes = b"") -> None:
+    """Send a text in `pieces` frames, cut anywhere, and a ping between each two."""
+    writer = client.socket._writer
+    size = -(-len(payload) // pieces)
+    parts = [payload[i : i + size] for i in range(0, len(payload), size)]
+    for number, part in enumerate(parts):
+        opcode = 0x01 if number == 0 else 0x00
+        final = 0x80 if number == len(parts) - 1 else 0x00
+        mask, length = b"\x01\x02\x03\x04", len(part).to_bytes(8, "big")
+        masked = bytes(byte ^ mask[i % 4] for i, byte in enumerate(part))
+        writer.transport.write(bytes((final | opcode, 0x80 | 127)) + length + mask + masked)
+        if between and not final:
+            await client.socket.ping(between)
+
+
+async def test_a_message_in_fragments_is_one_and_has_the_same_limit(gateway: Gateway) -> None:
     client = await gateway.client()
-    await client.socket.send_frame(b'{"type":"ping","id":"\xff"}', aiohttp.WSMsgType.TEXT)
+    await send_fragments(client, ping_of(65_536), pieces=7)
+    assert (await client.next())["ok"]
+    await send_fragments(client, ping_of(65_537), pieces=7)
+    assert await client.closed() == 1009
+
+
+async def test_fragments_without_end_are_cut_off_at_the_limit(gateway: Gateway) -> None:
+    client = await gateway.client()
+    await send_fragments(client, ping_of(131_072), pieces=100)
+    assert await client.closed() == 1009
+
+
+async def test_pings_between_fragments_are_answered_while_the_message_goes_on(gateway: Gateway) -> None:
+    client = await gateway.connect(autoping=False)
+    await client.next()
+    await send_fragments(client, ping_of(1_000), pieces=4, between=b"between")
+    for _ in range(3):
+        message = await client.socket.receive(timeout=5)
+        assert (message.type, bytes(message.data)) == (aiohttp.WSMsgType.PONG, b"between")
+    assert (await client.next())["ok"]
+
+
+async def test_a_character_cut_by_a_fragment_is_whole_again_and_a_broken_one_is_not(gateway: Gateway) -> None:
+    client = await gateway.client()
+    text = '{"type":"ping","id":"é🦊"}'.encode()
+    await send_fragments(client, text, pieces=len(text))
+    assert (await client.next())["id"] == "é🦊"
+    await send_fragments(client, text.replace("é".encode(), b"\xc3"), pieces=len(text))
     assert await client.closed() == 1007
 
 
-async def test_pings_of_the_client_are_answered(gateway: Gateway) -> None:
-    client = await gateway.connect(autoping=False)
-    await client.next()
-    await client.socket.ping(b"abc")
-    message = await client.socket.receive(timeout=5)
-    assert (message.type, bytes(message.data)) == (aiohttp.WSMsgType.PONG, b"abc")
+@pytest.mark.parametrize("bad", [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xc0\x80"])
+async def test_invalid_utf8_closes_with_1007(gateway: Gateway, bad: bytes) -> None:
+    client = await gateway.client()
+    await client.socket.send_frame(b'{"type":"ping","id":"' + bad + b'"}', aiohttp.WSMsgType.TEXT)
+    assert await client.closed() == 1007
+
+
+@pytest.mark.parametrize("payload", [b"", b"abc", bytes(range(125))])
+async def test_pings_of_the_client_are_answered_with_their_payload_at_any_time(
+    gateway: Gateway, payload: bytes
+) -> None:
+    for query in ("?user=alice", ""):
+        client = await gateway.connect(query, autoping=False)
+        if query:
+            await client.next()
+        await client.socket.ping(payload)
+        message = await client.socket.receive(timeout=5)
+        assert (message.type, bytes(message.data)) == (aiohttp.WSMsgType.PONG, payload)
+
+
+async def test_nothing_is_written_after_our_close(gateway: Gateway, world: World) -> None:
+    alice = await gateway.client("alice")
+    await create(alice, members=[{"user": "bob"}])
+    host, port = gateway.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(
+        f"GET /v1/ws?user=bob HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+    )
+    await reader.readuntil(b"\r\n\r\n")
+    for text in (b'{"type":"subscribe","id":1,"group":"g"}', b"x", b"x", b"x", b'{"type":"ping","id":2}'):
+        writer.write(bytes((0x81, 0x80 | len(text))) + bytes(4) + text)
+    writer.write(bytes((0x89, 0x80)) + bytes(4))  # a ping
+    frames_seen: list[tuple[int, bytes]] = []
+    while not frames_seen or frames_seen[-1][0] != 0x88:
+        frames_seen.append(await read_frame(reader))
+    await alice.ask("send", group="g", text="late", client_msg_id="c")
+    writer.write(bytes((0x88, 0x82)) + bytes(4) + (4400).to_bytes(2, "big"))
+    assert frames_seen[-1][1][:2] == (4400).to_bytes(2, "big")
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
+async def read_frame(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """The first byte and the payload of a server's frame."""
+    first, size = await reader.readexactly(2)
+    if size == 126:
+        size = int.from_bytes(await reader.readexactly(2), "big")
+    elif size == 127:
+        size = int.from_bytes(await reader.readexactly(8), "big")
+    return first, await reader.readexactly(size)
 
 
 async def test_a_silent_socket_is_pinged_and_closed_after_two_heartbeats(gateway: Gateway) -> None:
@@ -429,6 +546,35 @@ async def test_first_frame_authentication_replies_and_then_says_hello(gateway: G
     assert (await client.next())["user"] == "carol"
 
 
+@pytest.mark.parametrize("early", ["ping", "send", "create_group", "subscribe", "nonsense"])
+async def test_a_request_before_hello_is_unauthorized_and_the_socket_stays(
+    gateway: Gateway, world: World, early: str
+) -> None:
+    client = await gateway.connect("")
+    for _ in range(5):
+        reply = await client.ask(early, group="g", name="G")
+        assert (reply["error"]["code"], reply["error"]["temporary"]) == ("unauthorized", False)
+    assert (await client.ask("auth", token=token("carol")))["ok"]
+    assert (await client.next())["user"] == "carol"
+    assert world.commands == world.reads == []
+
+
+@pytest.mark.parametrize("bad", [{}, {"token": 5}, {"token": None}, {"token": ["a"]}])
+async def test_an_auth_frame_without_a_token_is_invalid_and_the_socket_stays(
+    gateway: Gateway, bad: dict[str, Any]
+) -> None:
+    client = await gateway.connect("")
+    reply = await client.ask("auth", **bad)
+    assert (reply["error"]["code"], reply["error"]["field"]) == ("invalid", "token")
+    assert (await client.ask("auth", token=token("carol")))["ok"]
+
+
+async def test_a_token_of_60_kib_is_refused_like_any_other(gateway: Gateway) -> None:
+    client = await gateway.connect("")
+    assert (await client.ask("auth", token="a." * 30_000))["error"]["code"] == "unauthorized"
+    assert await client.closed() == 4501
+
+
 @pytest.mark.parametrize(
     ("bad", "code"),
     [("nonsense", 4501), (token(lives_s=-60), 4401), (token(user=" x", lives_s=86_400), 4501)],
@@ -446,21 +592,63 @@ async def test_who_does_not_authenticate_in_time_is_closed(gateway: Gateway, mon
     assert await client.closed() == 4501
 
 
-async def test_another_users_token_closes_the_socket(gateway: Gateway) -> None:
+@pytest.mark.parametrize(("later", "code"), [("bob", 4501), ("nonsense", 4501), ("expired", 4401), ("revoked", 4510)])
+async def test_a_later_token_that_does_not_hold_closes_the_socket(
+    gateway: Gateway, world: World, later: str, code: int
+) -> None:
+    now = time.time()
+    world.admissions.revoke([Revocation("alice", now - 10)])
+    tokens = {"expired": token(lives_s=-60), "revoked": token(iat=now - 20), "bob": token("bob"), "nonsense": "x"}
     client = await gateway.client("alice")
-    assert (await client.ask("auth", token=token("alice")))["ok"]
-    assert (await client.ask("auth", token=token("bob")))["error"]["code"] == "unauthorized"
-    assert await client.closed() == 4501
+    assert (await client.ask("auth", token=token("alice", iat=now)))["ok"]
+    assert (await client.ask("auth", token=tokens[later]))["error"]["code"] == "unauthorized"
+    assert await client.closed() == code
+
+
+async def test_a_revoked_token_opens_nothing(world: World) -> None:
+    world.admissions.revoke([Revocation("alice", time.time())])
+    async with running(world, auth="jwt") as gateway:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await gateway.connect("", token=token(iat=time.time() - 5))
+        assert refused.value.status == 401
+        client = await gateway.connect("")
+        assert (await client.ask("auth", token=token()))["error"]["code"] == "unauthorized"  # it does not say when
+        assert await client.closed() == 4501
+        stays = await gateway.connect("", token=token(iat=time.time() + 1))
+        assert (await stays.next())["type"] == "hello"
+        await stays.socket.close()
+
+
+async def test_a_revocation_closes_each_socket_of_the_user_and_tells_nobody_else(
+    gateway: Gateway, world: World
+) -> None:
+    alices = [await gateway.client("alice") for _ in range(3)]
+    bob = await gateway.client("bob")
+    record = Record(topics.REVOCATIONS, 0, 0, b"alice", encode_revocation(time.time()))
+    world.intake.take([record])
+    assert [await alice.closed() for alice in alices] == [4510] * 3
+    assert (await bob.ask("ping"))["ok"]
+    while len(world.admissions) > 1:
+        await asyncio.sleep(0)
+
+
+async def test_a_fresh_token_can_shorten_a_sockets_life_too(world: World) -> None:
+    async with running(world, auth="jwt", jwt_leeway_s=0) as gateway:
+        client = await gateway.connect("", token=token(lives_s=3_600))
+        assert (await client.next())["type"] == "hello"
+        assert (await client.ask("auth", token=token(exp=time.time() + 1.5)))["ok"]
+        assert await client.closed() == 4401
 
 
 async def test_a_token_that_expires_closes_the_socket_unless_a_fresh_one_came(world: World) -> None:
     async with running(world, auth="jwt", jwt_leeway_s=0.2) as gateway:
-        ends = await gateway.connect("", token=token(lives_s=1))
-        stays = await gateway.connect("", token=token(lives_s=1))
+        ends = await gateway.connect("", token=token(exp=time.time() + 1))
+        stays = await gateway.connect("", token=token(exp=time.time() + 1))
         assert (await stays.next())["type"] == (await ends.next())["type"] == "hello"
         assert (await stays.ask("auth", token=token(lives_s=60)))["ok"]
         assert await ends.closed() == 4401
         assert (await stays.ask("ping"))["ok"]
+        await stays.socket.close()
 
 
 @pytest.mark.parametrize(
