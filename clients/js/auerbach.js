@@ -973,6 +973,7 @@ export class Conversation {
 
   /** @param {number} through */
   #prune(through) {
+    if (!isSeq(through)) return;
     this.posted = this.posted.filter(({ seq }) => seq > through);
     if (this.#earliest !== null && this.#earliest > through + 1) return;
     this.#earliest = through + 1;
