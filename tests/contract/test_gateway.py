@@ -106,6 +106,17 @@ async def test_a_key_that_is_used_at_both_gateways_at_once_has_one_effect(
         assert len({reply["at"] for reply in replies}) == 1
 
 
+async def test_a_group_without_an_id_is_the_same_one_at_every_gateway(connect: Connect, new_group: NewGroup) -> None:
+    alice, elsewhere, bob = await connect("alice", 0), await connect("alice", 1), await connect("bob", 1)
+    key = new_group()
+    first = await alice.ask("create_group", name="G", client_msg_id=key)
+    again = await elsewhere.ask("create_group", name="G", client_msg_id=key)
+    assert (again["group"], again["seq"], again["duplicate"]) == (first["group"], 1, True)
+    assert (await elsewhere.ask("create_group", name="H", client_msg_id=key))["error"]["code"] == "conflict"
+    assert (await bob.ask("create_group", name="G", client_msg_id=key))["group"] != first["group"]
+    assert (await alice.ask("state", group=first["group"]))["state"]["members"][0]["user"] == "alice"
+
+
 @pytest.mark.parametrize(
     ("user", "kind", "fields", "code"),
     [

@@ -108,6 +108,24 @@ async def test_ids_are_opaque_and_compared_byte_for_byte(connect: Connect, new_g
         assert (await other.ask("state", group=group))["error"]["code"] == "not_a_member"
 
 
+async def test_numbers_and_depths_of_attributes_are_kept(connect: Connect, new_group: NewGroup) -> None:
+    group = new_group()
+    alice, reader = await connect("alice", 0), await connect("alice", 1)
+    await begin(alice, group)
+    deep = "[" * 62 + "]" * 62  # with the request and the attributes: 64 levels
+    written = f'{{"n":[1,-1,{10**30},{10**308},9007199254740993,0.1,1e308,5e-324,-0.0],"deep":{deep},"n2":{{"":null}}}}'
+    fields = f'"group":"{group}","text":"x","client_msg_id":"c","attributes":'
+    await alice.send(f'{{"type":"send","id":1,{fields}{written}}}')
+    assert (await alice.reply(1))["seq"] == 2
+    [message] = await whole_history(reader, group)
+    assert repr(message["attributes"]) == repr(json.loads(written))
+    await reader.send(f'{{"type":"send","id":1,{fields}{written}}}')
+    assert (await reader.reply(1))["duplicate"]
+    for beyond in (written.replace(deep, f"[{deep}]"), '{"n":1e309}', f'{{"n":{10**309}}}', f'{{"n":{10**4_000}}}'):
+        await alice.send(f'{{"type":"send","id":2,{fields}{beyond}}}')
+        assert (await alice.reply(2))["error"]["field"] == "attributes"
+
+
 def attributes_of(size: int) -> dict[str, Any]:
     """Attributes of so many bytes as compact JSON, some of them in characters of two and four bytes."""
     return {"é🎉": "x" * (size - len('{"é🎉":""}'.encode()))}

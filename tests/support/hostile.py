@@ -103,7 +103,7 @@ def frame(dice: Random, request_id: str | None = None) -> str:
     fields = {"type": json.dumps(kind), **GOOD[kind]}
     for name in list(fields):
         if dice.random() < 0.15:
-            fields[name] = _any(dice)
+            fields[name] = dice.choice(NUMBERS) if fields[name].isdigit() and dice.random() < 0.7 else _any(dice)
         elif dice.random() < 0.05:
             del fields[name]
     fields["id"] = request_id or dice.choice(IDS + BAD_IDS * (dice.random() < 0.2))

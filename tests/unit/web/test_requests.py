@@ -28,18 +28,21 @@ from app.domain.outcomes import Rejection
 from web.frames import reply_ok
 from web.json_text import DEPTH, NO_TEXT, TOO_DEEP, TOO_LARGE, NotAnObjectError, read_object
 from web.requests import (
+    History,
     MalformedError,
     Members,
     Request,
     State,
     Subscribe,
     SubscribeMany,
+    Unsubscribe,
     parse,
     to_ask,
     to_command,
 )
 
 CALLER: dict[str, Any] = {"id": "gw-1", "group": "g", "by": "alice", "origin": "gw", "client_msg_id": "c"}
+FIRST = Subscribe(group="g", state=False)
 
 
 def command(request: Request) -> Any:
@@ -273,6 +276,70 @@ def test_a_bad_field_of_a_change_is_named(fields: dict[str, Any], field: str) ->
     refused = command(parse(json.dumps({"id": 1, "group": "g", **fields})))
     assert isinstance(refused, Rejection)
     assert (refused.code, refused.field) == ("invalid", field)
+
+
+@pytest.mark.parametrize(
+    ("members", "path"),
+    [
+        ([{"user": "a"}, {"user": "b"}, {"user": "c"}, {"user": "d", "role": "god"}], "members[3].role"),
+        ([{"user": "a"}, {"role": "member"}], "members[1]"),
+        ([{"user": 5}], "members[0].user"),
+        (["a"], "members[0]"),
+        ({}, "members"),
+        (5, "members"),
+    ],
+)
+def test_a_fault_within_a_field_is_named_by_the_field_and_its_place_is_told(members: Any, path: str) -> None:
+    refused = command(Request(1, "create_group", {"group": "g", "name": "G", "members": members}))
+    assert isinstance(refused, Rejection)
+    assert (refused.code, refused.field, refused.message.split(": ")[0]) == ("invalid", "members", path)
+
+
+def test_what_a_client_writes_into_a_value_names_no_field() -> None:
+    for word in ("x - at `$.name`", "x - at `$.name", "Object missing required field `name`"):
+        refused = command(Request(1, "set_role", {"group": "g", "user": "u", "role": word}))
+        assert isinstance(refused, Rejection)
+        assert refused.field == "role"
+
+
+def test_a_refusal_repeats_little_of_what_was_sent() -> None:
+    refused = command(Request(1, "set_role", {"group": "g", "user": "u", "role": "x" * 60_000}))
+    assert isinstance(refused, Rejection)
+    assert len(refused.message) < 300
+
+
+def test_null_counts_as_absent_in_lists_too() -> None:
+    made = command(parse('{"type":"create_group","id":1,"group":"g","name":"G","members":[{"user":"b","role":null}]}'))
+    assert made.members == (MemberSpec("b"),)
+    asked = to_ask(parse('{"type":"subscribe","id":1,"groups":[{"group":"a","after":null,"last":2}]}'))
+    assert asked == SubscribeMany((Subscribe(group="a", last=2, state=False),))
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "asked"),
+    [
+        ("subscribe", {"after": 1, "log": "l"}, Subscribe(group="g", after=1, log="l")),
+        ("subscribe", {"groups": [{"group": "g", "x": 1}], "group": None}, SubscribeMany((FIRST,))),
+        ("unsubscribe", {}, Unsubscribe("g")),
+        ("history", {"limit": 200}, History(group="g", limit=200)),
+        ("history", {}, History(group="g", limit=50)),
+        ("state", {}, State("g")),
+        ("members", {"cursor": "9007199254740991.0"}, Members(group="g", cursor="9007199254740991.0")),
+    ],
+)
+def test_unknown_fields_of_a_question_are_ignored(kind: str, fields: dict[str, Any], asked: Any) -> None:
+    assert (
+        to_ask(parse(json.dumps({"type": kind, "id": 1, "group": "g", "colour": [], "members": 1} | fields))) == asked
+    )
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "1", "1.", ".1", "-1.0", "1.0 ", "\uff11.0", "9" * 17 + ".0", "9" * 60_000]
+)
+def test_a_cursor_that_no_answer_gave_is_invalid_before_anything_is_asked(cursor: str) -> None:
+    refused = to_ask(Request(1, "members", {"group": "g", "cursor": cursor}))
+    assert isinstance(refused, Rejection)
+    assert (refused.code, refused.field) == ("invalid", "cursor")
 
 
 @pytest.mark.parametrize("kind", ["send", "edit"])

@@ -1,0 +1,99 @@
+"""How many groups one socket follows, and what it costs before a reply, over a real connection without a broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from app.reads import ReadSubscription
+from tests.contract.client import Client
+from tests.unit.web.world import Gateway, World, running
+from web import frames
+from web.conversation import ASKING
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+@pytest.fixture
+async def gateway(world: World) -> AsyncIterator[Gateway]:
+    async with running(world) as gateway:
+        yield gateway
+
+
+async def make(client: Client, *groups: str) -> None:
+    for group in groups:
+        assert (await client.ask("create_group", group=group, name="G"))["ok"]
+
+
+def followed(world: World, *groups: str) -> str:
+    return "".join(group for group in groups if world.hub.follows(group.encode()))
+
+
+async def test_the_limit_is_the_last_check_and_counts_only_what_is_followed(
+    gateway: Gateway, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "GROUPS", 3)
+    alice = await gateway.client()
+    await make(alice, *"abcdef")
+    reply = await alice.ask("subscribe", groups=[{"group": group} for group in "axbycdz"])
+    told = ["ok" if each["ok"] else each["error"]["code"] for each in reply["results"]]
+    assert told == ["ok", "no_such_group", "ok", "no_such_group", "ok", "too_many_groups", "no_such_group"]
+    assert followed(world, *"abcdefxyz") == "abc"
+
+    numbers = [await alice.start("subscribe", group=group) for group in "daxb"]
+    replies = {group: await alice.reply(number) for group, number in zip("daxb", numbers, strict=True)}
+    told = [replies[group].get("error", {}).get("code", "ok") for group in "daxb"]
+    assert told == ["too_many_groups", "ok", "no_such_group", "ok"]
+
+    world.owner_away = True
+    assert (await alice.ask("subscribe", group="d"))["error"]["code"] == "unavailable"
+    world.owner_away = False
+    assert (await alice.ask("unsubscribe", group="b"))["ok"]
+    assert (await alice.ask("subscribe", group="d"))["ok"]
+    assert followed(world, *"abcdefxyz") == "acd"
+    assert (await alice.ask("delete_group", group="a"))["ok"]  # which ends that subscription
+    assert (await alice.ask("subscribe", group="e"))["ok"]
+    assert (await alice.ask("subscribe", group="f"))["error"]["code"] == "too_many_groups"
+    assert followed(world, *"abcdefxyz") == "cde"
+
+
+async def test_what_waits_to_be_asked_for_follows_nothing_yet(gateway: Gateway, world: World) -> None:
+    alice = await gateway.client()
+    groups = [f"g{n}" for n in range(30)]
+    await make(alice, *groups)
+    world.gate.clear()
+    batch = await alice.start("subscribe", groups=[{"group": group} for group in groups[:20]])
+    single = [await alice.start("subscribe", group=group) for group in groups[20:]]
+    assert (await alice.ask("ping"))["ok"]
+    while len(world.reads) < ASKING:
+        await asyncio.sleep(0)
+    assert sum(world.hub.follows(group.encode()) for group in groups) == ASKING
+    world.gate.set()
+    assert [result["ok"] for result in (await alice.reply(batch))["results"]] == [True] * 20
+    for number in single:
+        assert number in {frame.get("id") for frame in alice.others} or (await alice.reply(number))["ok"]
+    assert sum(world.hub.follows(group.encode()) for group in groups) == 30
+
+
+async def test_the_name_of_another_log_crowds_nobody_out_however_long_it_is(gateway: Gateway, world: World) -> None:
+    alice = await gateway.client()
+    await make(alice, "g")
+    assert (await alice.ask("subscribe", group="g", after=0, log="x" * 60_000))["ok"]
+    [read] = world.reads
+    assert isinstance(read, ReadSubscription)
+    assert read.log == "x" * 64
+
+
+async def test_any_number_of_requests_wait_for_a_slow_read_of_their_group(gateway: Gateway, world: World) -> None:
+    alice = await gateway.client()
+    await make(alice, "g")
+    world.gate.clear()
+    numbers = [await alice.start("subscribe", group="g")]
+    numbers += [await alice.start("unsubscribe", group="g") for _ in range(250)]
+    assert (await alice.ask("ping"))["ok"]
+    world.gate.set()
+    assert [(await alice.reply(number))["ok"] for number in numbers] == [True] * 251
+    assert not world.hub.follows(b"g")
