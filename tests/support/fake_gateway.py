@@ -268,7 +268,8 @@ class FakeGateway:
         match outcome:
             case Event():
                 self._publish(outcome)
-                return {**added, "seq": outcome.seq, "at": outcome.at, "duplicate": False}
+                sent = {"at": outcome.at, "duplicate": False} if kind == "send" else {}
+                return {**added, "seq": outcome.seq, **sent}
             case Duplicate():
                 return {**added, "seq": outcome.seq, "at": instants.to_text(outcome.at_ms), "duplicate": True}
             case Rejection():

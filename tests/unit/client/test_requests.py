@@ -55,7 +55,7 @@ async def test_every_change_of_a_group_gets_its_outcome(client: MakeClient) -> N
 
     assert [ack.seq for ack in (sent, *acks, deleted, ended)] == list(range(2, 13))
     assert (nothing.seq, nothing.duplicate) == (None, False)
-    assert (edited.text, edited.edited_at, edited.reactions) == ("hi!", acks[1].at, {"👍": ("alice",)})
+    assert (edited.text, edited.edited_at is not None, edited.reactions) == ("hi!", True, {"👍": ("alice",)})
     assert (gone.text, gone.deleted) == (None, True)
     assert (now.name, now.topic, now.join, now.history) == ("H", "news", "open", "joined")
     assert (then.name, then.topic, then.join, then.history) == ("G", "", "invite", "all")
