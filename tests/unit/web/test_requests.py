@@ -114,6 +114,12 @@ def test_a_value_that_cannot_be_costs_only_its_field(text: str, field: str, why:
     assert value[field] is None
 
 
+def test_a_number_beyond_a_double_is_found_wherever_it_stands() -> None:
+    for place in range(250):
+        text = '{"a":"' + "x" * place + '","b":' + "9" * 309 + "}"
+        assert read_object(text) == ({"a": "x" * place, "b": None}, {"b": TOO_LARGE})
+
+
 @pytest.mark.parametrize(
     "text",
     [
