@@ -153,12 +153,12 @@ class Conversation:
         self._in_flight += 1
         self._lanes.enter(group, lambda done: self._spawn(request, work(deadline), done), exclusive=True)
 
-    def _spawn(self, request: Request, work: Coroutine[Any, Any, None], done: Done) -> None:
-        task = self._loop.create_task(self._run(request, work, done))
+    def _spawn(self, request: Request, work: Coroutine[Any, Any, None], done: Done, weight: int = 1) -> None:
+        task = self._loop.create_task(self._run(request, work, done, weight))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(self, request: Request, work: Awaitable[None], done: Done) -> None:
+    async def _run(self, request: Request, work: Awaitable[None], done: Done, weight: int) -> None:
         try:
             await work
         except UnavailableError:
@@ -168,7 +168,7 @@ class Conversation:
             _log.exception("a request failed", type=request.type)
             self._refuse(request, INTERNAL)
         finally:
-            self._settled(done)
+            self._settled(done, weight)
 
     async def _question(self, request: Request, ask: Question, deadline: float) -> None:
         async with self._asking:
@@ -202,7 +202,8 @@ class Conversation:
                 turns.append(turn)
                 self._lanes.enter(item.group, turn.set_result, exclusive=True)
         deadline = self._deadline()
-        self._in_flight += 1
+        weight = max(len(ask.items), 1)  # each group of it waits and is asked for by itself
+        self._in_flight += weight
 
         async def work() -> None:
             ends = await asyncio.gather(*turns)
@@ -213,7 +214,7 @@ class Conversation:
                 for end in ends:
                     end()
 
-        self._spawn(request, work(), lambda: None)
+        self._spawn(request, work(), lambda: None, weight)
 
     async def _subscribe_all(self, request: Request, ask: SubscribeMany, deadline: float) -> None:
         room = BATCH_PAGES_BYTES
@@ -263,9 +264,9 @@ class Conversation:
         metrics.REQUESTS.labels(request.type, refusal.code).inc()
         self._outbox.push(frames.reply_error(request.id, refusal))
 
-    def _settled(self, done: Done) -> None:
+    def _settled(self, done: Done, weight: int = 1) -> None:
         """A request has got its reply."""
-        self._in_flight -= 1
+        self._in_flight -= weight
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
         done()

@@ -8,7 +8,7 @@ import pytest
 from app.reads import ReadSubscription
 from tests.contract.client import Client
 from tests.unit.web.world import Gateway, World, running
-from web import frames
+from web import conversation, frames
 from web.conversation import ASKING
 
 
@@ -76,6 +76,23 @@ async def test_what_waits_to_be_asked_for_follows_nothing_yet(gateway: Gateway, 
     for number in single:
         assert number in {frame.get("id") for frame in alice.others} or (await alice.reply(number))["ok"]
     assert sum(world.hub.follows(group.encode()) for group in groups) == 30
+
+
+async def test_each_group_of_a_batch_counts_among_the_requests_that_wait(
+    gateway: Gateway, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob = await gateway.client("alice"), await gateway.client("bob")
+    await make(alice, *"abc")
+    monkeypatch.setattr(conversation, "IN_FLIGHT", 3)
+    world.gate.clear()
+    batch = await alice.start("subscribe", groups=[{"group": group} for group in "abc"])
+    later = await alice.start("ping")
+    while len(world.reads) < 3:
+        await asyncio.sleep(0)
+    for _ in range(3):
+        assert (await bob.ask("ping"))["ok"]
+    world.gate.set()
+    assert [(await alice.next())["id"] for _ in range(2)] == [batch, later]  # alice was not read from meanwhile
 
 
 async def test_the_name_of_another_log_crowds_nobody_out_however_long_it_is(gateway: Gateway, world: World) -> None:
