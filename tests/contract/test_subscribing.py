@@ -168,6 +168,41 @@ async def test_leaving_and_joining_again_needs_a_subscription_again(connect: Con
     assert len(bob.others) == 1
 
 
+async def test_what_may_not_be_read_is_withheld_in_its_place_and_does_not_count(
+    connect: Connect, new_group: NewGroup
+) -> None:
+    group = new_group()
+    alice, bob = await connect("alice", 0), await connect("bob", 1)
+    await begin(alice, group, history="joined")
+    assert await post(alice, group, "a", "b", "c") == [2, 3, 4]
+    assert (await alice.ask("add_member", group=group, user="bob"))["seq"] == 5
+    assert await post(alice, group, "d") == [6]
+    assert (await alice.ask("delete", group=group, seq=6))["seq"] == 7
+
+    async def begun(count: int, **fields: Any) -> tuple[int, bool, list[Any]]:
+        reply = await bob.ask("subscribe", group=group, state=False, **fields)
+        frames = [await bob.next() for _ in range(count)]
+        seqs = [frame["seq"] if frame["type"] == "event" else (frame["from"], frame["through"]) for frame in frames]
+        return reply["from"], reply["recovered"], seqs
+
+    assert await begun(4, after=2) == (3, True, [(3, 4), 5, 6, 7])
+    assert await begun(3, after=4) == (5, True, [5, 6, 7])
+    assert await begun(4, after=0) == (1, True, [(1, 4), 5, 6, 7])
+    assert await begun(2, last=2) == (6, True, [6, 7])
+    assert await begun(3, last=3) == (5, True, [5, 6, 7])
+    again = await connect("bob", 0)
+    assert (await again.ask("subscribe", group=group, last=2))["from"] == 6
+    assert (await again.next())["data"] == {"text": None, "deleted": True}
+    assert (await bob.ask("state", group=group, at_seq=4))["error"]["code"] == "forbidden"
+    assert (await bob.ask("state", group=group, at_seq=5))["state"]["members"][1]["user"] == "bob"
+    for kind, fields in (
+        ("react", {"seq": 2, "emoji": "+"}),
+        ("send", {"text": "x", "client_msg_id": "x", "reply_to": 4}),
+    ):
+        assert (await bob.ask(kind, group=group, **fields))["error"]["code"] == "no_such_message"
+    assert [message["seq"] for message in (await bob.ask("history", group=group, after=1))["messages"]] == [6]
+
+
 async def test_members_are_paged_while_they_come_and_go_and_who_stays_comes_once(
     connect: Connect, new_group: NewGroup
 ) -> None:
