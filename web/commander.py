@@ -72,6 +72,7 @@ class _Way:
     waiting: deque[tuple[str, bytes, bytes]] = field(default_factory=deque)
     waiting_bytes: int = 0
     under_way: int = 0
+    at_most: int = UNDER_WAY  # under way; a broker that took nothing gets one record at a time until it has taken it
     gathering: bool = False
 
 
@@ -186,7 +187,7 @@ class Commander:
 
         `least_bytes`: only while more than so much waits.
         """
-        while way.under_way < UNDER_WAY and way.waiting_bytes > least_bytes:
+        while way.under_way < way.at_most and way.waiting_bytes > least_bytes:
             commands = self._next_record(way)
             if not commands:
                 return
@@ -221,6 +222,7 @@ class Commander:
 
         def report(_offset: int | None, error: KafkaError | None) -> None:
             way.under_way -= 1
+            way.at_most = UNDER_WAY if error is None else 1
             # No error: who reads the log will tell. An error: the record may have been appended all the same.
             if error is not None:
                 self._not_delivered(ids, error)

@@ -44,6 +44,7 @@ class Run:
     log_id: str
     ended: bool = False  # the disturbances are over: writers come to their end
     acked: dict[str, tuple[str, int]] = field(default_factory=dict)  # by client_msg_id: group and seq
+    answered: int = 0
     cuts: Counter[str] = field(default_factory=Counter)
     codes: Counter[int | None] = field(default_factory=Counter)
 
@@ -169,6 +170,20 @@ async def follow(run: Run, group: str) -> list[bytes]:
     return frames
 
 
+async def look(run: Run) -> None:
+    """One user who asks all the time: what was acknowledged before the question is in the answer."""
+    async with Client(run.urls(), user="olga", reconnect=Backoff(0.05, 0.5)) as chat:
+        while not run.ended:
+            group = run.dice.choice(run.groups)
+            acked = max((seq for of, seq in run.acked.values() if of == group), default=0)
+            assert (await chat.state(group)).seq >= acked
+            newest = (await chat.history(group, limit=1)).messages
+            assert max((message.seq for message in newest), default=0) >= acked
+            assert (await chat.members(group)).members[0].user == "olga"
+            run.answered += 1
+            await asyncio.sleep(PAUSE_S)
+
+
 # The disturbances
 
 
@@ -253,12 +268,13 @@ async def disturbed(stack: Stack, dice: random.Random) -> None:
             following = {group: tasks.create_task(follow(run, group)) for group in groups}
             async with asyncio.TaskGroup() as writers:
                 writers.create_task(disturb(run))
+                writers.create_task(look(run))
                 for writer in range(WRITERS):
                     writers.create_task(write(run, writer))
             for group in groups:
                 await olga.send(group, LAST, client_msg_id=LAST)
     assert all(task.done() for task in reading)
-    print(f"{len(run.acked)} acknowledged, cuts {dict(run.cuts)}, closed with {dict(run.codes)}")
+    print(f"{len(run.acked)} acknowledged, {run.answered} answered, cuts {run.cuts}, closed with {run.codes}")
     hold_against_the_log(run, raw, {group: task.result() for group, task in following.items()})
 
 

@@ -191,6 +191,26 @@ async def test_what_waited_behind_records_under_way_leaves_together_when_one_has
     assert {rig.results[number] for number in kept} == {TIMEOUT}
 
 
+async def test_a_broker_that_took_nothing_gets_one_record_at_a_time_until_it_has_taken_one() -> None:
+    rig = Rig()
+    for count in (1, 2):
+        rig.submit()
+        await rig.producer.wait(count)
+    for at in (0, 1):
+        rig.producer.report(at, KafkaError(KafkaError._MSG_TIMED_OUT))
+    probe = rig.submit()
+    await rig.producer.wait(3)
+    kept = rig.submit()
+    elsewhere = rig.submit("a group of another partition")
+    await rig.producer.wait(4)
+    rig.overdue(11)
+    assert [rig.results[number] for number in (probe, kept, elsewhere)] == [TIMEOUT, UNAVAILABLE, TIMEOUT]
+    rig.producer.report(2, None)
+    for count in (5, 6):
+        rig.submit()
+        await rig.producer.wait(count)
+
+
 async def test_a_producer_that_is_at_its_end_is_told_of() -> None:
     rig = Rig()
     number = rig.submit()

@@ -1,0 +1,140 @@
+"""A gateway as a process: how it starts, ends, and says that it cannot go on."""
+
+import asyncio
+import functools
+import signal
+import socket
+from pathlib import Path
+
+import aiohttp
+import msgspec
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from app.kafka import topics
+from tests.contract.client import Client
+from tests.support.ports import free_ports
+from tests.support.stack import Command, clean_environment
+from tests.support.waiting import eventually
+
+PARTITIONS = 2
+BAD_SETTING = 2
+
+
+class Gateway(Command):
+    """`python -m app gateway`, alone, in development mode."""
+
+    def __init__(self, data: Path, bootstrap: str, port: int | None = None, **settings: str) -> None:
+        self.port = port if port is not None else free_ports(1)
+        env = clean_environment(
+            DATA=str(data), PORT=str(self.port), KAFKA_BOOTSTRAP=bootstrap, AUERBACH_AUTH="dev", **settings
+        )
+        data.mkdir(parents=True, exist_ok=True)
+        super().__init__(data / "gateway.out", env, "gateway")
+
+    @property
+    def ws_url(self) -> str:
+        """Its socket, as alice."""
+        return f"ws://127.0.0.1:{self.port}/v1/ws?user=alice"
+
+    async def serves(self, http: aiohttp.ClientSession) -> Client:
+        """A socket, once there can be one; its hello is read."""
+        await asyncio.to_thread(self.wait_for, "gateway serves")
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    client = Client(await http.ws_connect(self.ws_url))
+                except aiohttp.WSServerHandshakeError:
+                    await asyncio.sleep(0.05)  # 503 until the log's reader has begun
+                else:
+                    assert (await client.next())["type"] == "hello"
+                    return client
+
+    async def readiness(self, http: aiohttp.ClientSession) -> tuple[int, list[str]]:
+        """What /readyz says: the status, and what is waited for."""
+        async with http.get(f"http://127.0.0.1:{self.port}/readyz") as response:
+            return response.status, (await response.json())["waiting_for"]
+
+
+@pytest.fixture
+def made(module_broker: str) -> AdminClient:
+    """The topics are there."""
+    topics.create(module_broker, "auerbach", PARTITIONS, 1)
+    return AdminClient({"bootstrap.servers": module_broker})
+
+
+def lines(gateway: Command) -> list[str]:
+    """What it said, without the broker client's own complaints."""
+    return [line for line in gateway.printed().splitlines() if "rdkafka" not in line]
+
+
+def test_a_start_that_cannot_succeed_is_one_line_each(module_broker: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        refused = {
+            "PORT: 127.0.0.1": Gateway(tmp_path / "b", module_broker, port=port),
+            "`python -m app topics create`": Gateway(tmp_path / "c", module_broker),
+            "127.0.0.1:9:": Gateway(tmp_path / "d", "127.0.0.1:9"),
+        }
+        for text, gateway in refused.items():
+            assert gateway.ended() == BAD_SETTING
+            [line] = lines(gateway)
+            assert line.startswith("error: ")
+            assert text in line
+
+
+async def test_a_gateway_whose_log_is_made_anew_closes_with_4409_and_says_so_in_one_line(
+    made: AdminClient, module_broker: str, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Nothing was read or is read: only the topic's id tells."""
+    gateway = Gateway(tmp_path, module_broker)
+    client = await gateway.serves(http)
+    await asyncio.to_thread(made.delete_topics([topics.EVENTS])[topics.EVENTS].result)
+    made_again = functools.partial(topics.create, module_broker, "auerbach", PARTITIONS, 1)  # once it is forgotten
+    await asyncio.to_thread(eventually, made_again, within_s=30, what="the topic again")
+    assert await client.closed() == 4409
+    assert client.others == []
+    assert await asyncio.to_thread(gateway.ended) == 1
+    [said] = [said for line in lines(gateway) if (said := msgspec.json.decode(line))["level"] == "critical"]
+    assert said["event"] == "the gateway cannot go on"
+    assert "another log" in said["why"]
+
+
+async def test_a_gateway_that_is_told_to_end_is_red_first_then_says_bye_and_ends_with_0(
+    made: AdminClient, module_broker: str, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    del made
+    gateway = Gateway(tmp_path, module_broker, AUERBACH_DRAIN_DELAY_S="1")
+    client = await gateway.serves(http)
+    gateway.process.send_signal(signal.SIGTERM)
+    async with asyncio.timeout(10):
+        while (await gateway.readiness(http))[1] != ["the end: it drains"]:
+            await asyncio.sleep(0.01)
+    assert (await gateway.readiness(http))[0] == 503
+    assert (await client.ask("ping"))["ok"]
+    late = Client(await http.ws_connect(gateway.ws_url))  # sent here by who has not seen it yet
+    assert (await late.next())["type"] == "hello"
+    for each in (client, late):
+        assert (await each.next())["type"] == "bye"
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await http.ws_connect(gateway.ws_url)
+    assert refused.value.status == 503
+    assert [await each.closed() for each in (client, late)] == [1001, 1001]
+    assert await asyncio.to_thread(gateway.ended) == 0
+    assert [msgspec.json.decode(line)["event"] for line in lines(gateway)] == ["gateway serves", "gateway drains"]
+
+
+async def test_the_second_signal_ends_it_at_once(
+    made: AdminClient, module_broker: str, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    del made
+    gateway = Gateway(tmp_path, module_broker, AUERBACH_DRAIN_DELAY_S="600")
+    client = await gateway.serves(http)
+    gateway.process.send_signal(signal.SIGINT)
+    await asyncio.to_thread(gateway.wait_for, "gateway drains")
+    gateway.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(gateway.ended) == 1
+    assert await client.closed() == 1006
+    assert client.others == []
