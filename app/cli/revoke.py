@@ -1,6 +1,7 @@
 """`python -m app revoke`: end a user's sessions, and refuse the tokens issued until now (protocol §9)."""
 
 import asyncio
+import math
 import time
 
 import click
@@ -23,8 +24,8 @@ FLUSH_S = 1.0
 def command(user: str) -> None:
     """Close USER's sockets at every gateway (4510), and refuse the tokens issued until now.
 
-    Exit code 0: the broker holds it, and every gateway acts on it within a second, or when it starts. 1: it is not
-    known whether the broker holds it: do it again. 2: nothing was revoked.
+    Exit code 0: the broker holds it, and every gateway acts on it at once, or when it starts. 1: it is not known
+    whether the broker holds it: do it again. 2: nothing was revoked.
     """
     if why := rules.bad_id(user):
         raise click.BadParameter(why, param_hint="USER")
@@ -32,6 +33,8 @@ def command(user: str) -> None:
     layout = topics.check(settings.bootstrap, settings.app_id, settings.partitions_given)
     revoked_at = time.time()
     asyncio.run(publish(settings.bootstrap, layout.partitions, user, revoked_at))
+    # Tokens say whole seconds, and those of this one are refused: one that is issued when we have ended must not be.
+    time.sleep(math.ceil(revoked_at) - revoked_at)
     click.echo(f"revoked: the sockets of {click.format_filename(user)} close, tokens issued until now are refused")
 
 

@@ -30,6 +30,8 @@ def test_a_topic_as_it_is_made_has_no_fault_and_needs_no_advice(replication: int
         (topics.EVENTS, 1, "retention.bytes", "1000000", "must be -1"),
         (topics.EVENTS, 1, "flush.messages", "9223372036854775807", "must be at most 1"),
         (topics.EVENTS, 1, "cleanup.policy", "compact", "must be delete"),
+        (topics.REVOCATIONS, 1, "cleanup.policy", "delete", "must be compact"),
+        (topics.REVOCATIONS, 1, "flush.messages", "9223372036854775807", "must be at most 1"),
         (topics.OWNERS, 1, "cleanup.policy", "compact,delete", "must be compact"),
         (topics.EVENTS, 3, "min.insync.replicas", "1", "must be at least 2"),
         (topics.EVENTS, 2, "unclean.leader.election.enable", "true", "must be false"),
