@@ -1,6 +1,7 @@
 """Subscriptions, asked of real gateways: how many, where they begin, in what order, and what replaces them."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -76,25 +77,32 @@ async def test_a_subscription_is_replaced_under_load_and_nothing_of_the_old_run_
     group, dice = new_group(), Random(5)
     alice, reader = await connect("alice", 0), await connect("alice", 1)
     await begin(alice, group)
-    await post(alice, group, *(f"before {n}" for n in range(300)))
-    writing = asyncio.create_task(post(alice, group, *(f"m{n}" for n in range(500))))
-    runs, head = 0, 301
-    while not writing.done() or runs < 20:
+    head = (await post(alice, group, *(f"before {n}" for n in range(300))))[-1]
+    enough = asyncio.Event()
+
+    async def write() -> int:
+        seq, numbers = head, itertools.count()
+        while not enough.is_set():
+            [seq] = await post(alice, group, f"meanwhile {next(numbers)}")
+        return seq
+
+    writing = asyncio.create_task(write())
+    for _ in range(40):
         after = dice.randrange(head + 1)
-        reader.others = []
-        old, new = [await reader.start("subscribe", group=group, last=dice.randrange(50), state=False),
-                    await reader.start("subscribe", group=group, after=after, state=False)]  # fmt: skip
+        old = await reader.start("subscribe", group=group, last=dice.randrange(50), state=False)
+        new = await reader.start("subscribe", group=group, after=after, state=False)
         await reader.reply(old)
         reply = await reader.reply(new)
         assert (reply["from"], reply["recovered"]) == (after + 1, True)
         head = reply["seq"]
-        wanted = min(head - after, dice.randrange(400))
-        assert await reader.seqs(wanted) == list(range(after + 1, after + 1 + wanted))
-        runs += 1
-    last = (await writing)[-1]
+        count = min(head - after + 3, dice.randrange(400))  # into what is written only now
+        assert await reader.seqs(count) == list(range(after + 1, after + 1 + count))
+    enough.set()
+    last = await writing
     assert (await reader.ask("subscribe", group=group, after=last - 1, state=False))["from"] == last
+    assert await post(alice, group, "x", "y") == [last + 1, last + 2]
+    assert await reader.seqs(3) == [last, last + 1, last + 2]
     reader.others = []
-    assert await reader.seqs(1) == [last]
     assert (await reader.ask("ping"))["ok"]
     assert reader.others == []
 
