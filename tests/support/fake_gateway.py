@@ -69,6 +69,12 @@ class FakeSession:
             self._budget -= 1
             await self.socket.send_frame(frame, WSMsgType.TEXT)
 
+    async def beat(self, every_s: float) -> None:
+        """Ping the client now and then."""
+        while True:
+            await asyncio.sleep(every_s)
+            await self.socket.ping()
+
     def cut(self) -> None:
         """End the connection as a broken network does: no close frame."""
         transport = self.socket._req.transport if self.socket._req else None
@@ -169,26 +175,23 @@ class FakeGateway:
             status = self.handshakes.pop(0)
         if status != 101:
             return web.Response(status=status)
-        socket = web.WebSocketResponse(
-            protocols=("chat.v1.json",),
-            max_msg_size=self.limits["frame_bytes"],
-            heartbeat=None if self.silent else self.heartbeat_ms / 1000,
-        )
+        socket = web.WebSocketResponse(protocols=("chat.v1.json",), max_msg_size=self.limits["frame_bytes"])
         await socket.prepare(request)
         session = FakeSession(socket, user, self.frames_per_socket())
         self.sessions.add(session)
         self.connections += 1
         if user:  # else the first frame will say who it is
             session.put(msgspec.json.encode(self._hello(session)))
-        writer = asyncio.create_task(session.write())
+        works = [session.write()] if self.silent else [session.write(), session.beat(self.heartbeat_ms / 1000)]
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             async for message in socket:
                 await self._receive(session, message.data)
         finally:
             self.sessions.discard(session)
-            writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, ConnectionError):
-                await writer
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         return socket
 
     def _hello(self, session: FakeSession) -> Frame:

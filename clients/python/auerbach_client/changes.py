@@ -10,8 +10,8 @@ from typing import Any
 class Ack:
     """What the server says to a request that changes a group: it is in the log, on disk, as event `seq`.
 
-    `seq` is None where nothing had to change; `at` (RFC 3339, UTC) is told of messages; `duplicate`: it had taken effect
-    before, as that event.
+    `seq` is None where nothing had to change; `at` (RFC 3339, UTC) is told of messages; `duplicate`: it had taken
+    effect before, as that event.
     """
 
     group: str

@@ -12,7 +12,7 @@ import pytest
 import uvloop
 from auerbach_client import Backoff, Client, EndedError, backoff
 from auerbach_client.pace import Pace
-from auerbach_client.renewal import expires_at
+from auerbach_client.renewal import expires_at, renew
 
 from tests.support.fake_gateway import FakeGateway
 from tests.support.ports import free_ports
@@ -213,6 +213,33 @@ async def test_a_renewed_token_that_is_refused_ends_the_client(
     assert ended.value.code == 4501
 
 
+async def test_a_token_is_renewed_when_a_quarter_of_its_life_or_a_minute_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, pauses, presented = [time.time()], [], []
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        now[0] += pause_s
+        if len(pauses) == 5:
+            raise EOFError
+
+    async def fresh() -> str:
+        return next(tokens)
+
+    monkeypatch.setattr("auerbach_client.renewal.asyncio.sleep", sleep)
+    monkeypatch.setattr("auerbach_client.renewal.time.time", lambda: now[0])
+    # A minute; an hour; then there is no newer one twice, and then one.
+    starts = (0, 45, 3585, 3585)
+    made = [jwt(start + life) for start, life in zip(starts, (60, 3600, 3600, 3600), strict=True)]
+    tokens = iter([made[1], made[1], made[1], made[3]])
+    with pytest.raises(EOFError):
+        await renew(made[0], fresh, presented.append)
+
+    assert [round(pause) for pause in pauses] == [45, 3540, 45, 11, 3484]
+    assert presented == [made[1], made[3]]
+
+
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.bm8.c", jwt(0).rsplit(".", 1)[0]])
 def test_a_token_that_does_not_say_when_it_expires_is_left_alone(token: str) -> None:
     assert expires_at(token) is None
@@ -223,11 +250,10 @@ async def test_a_peer_that_is_silent_for_two_heartbeats_is_left(gateway: FakeGat
     loop = asyncio.get_running_loop()
     async with client() as alice:
         since = loop.time()
-        gateway.silent = False
+        gateway.heartbeat_ms, gateway.silent = 600, False
         await until(lambda: gateway.connections == 2)
-        noticed_s = loop.time() - since
-        steady = loop.time()
-        await until(lambda: loop.time() > steady + 0.6)  # pings are signs of life
+        noticed_s, steady = loop.time() - since, loop.time()
+        await until(lambda: loop.time() > steady + 1.4)  # pings are signs of life
         await alice.ping()
 
     assert noticed_s > 0.15
@@ -235,19 +261,21 @@ async def test_a_peer_that_is_silent_for_two_heartbeats_is_left(gateway: FakeGat
 
 
 async def test_a_consumer_that_is_behind_does_not_make_the_peer_silent(
-    gateway: FakeGateway, client: MakeClient
+    gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gateway.heartbeat_ms = 100
+    monkeypatch.setattr("auerbach_client.feed._PATIENCE_S", 3600)
     loop = asyncio.get_running_loop()
-    async with client("alice") as alice, client("bob") as bob:
+    async with client("alice") as alice:
         await alice.create_group("g", name="G", members=[{"user": "bob"}])
-        async with bob.subscribe("g", after=0, queue_events=2) as events:
+        gateway.heartbeat_ms = 300
+        async with client("bob") as bob, bob.subscribe("g", after=0, queue_events=2) as events:
             for i in range(4):
                 await alice.send("g", f"m{i}")
             await until(events.full)
             since = loop.time()
-            await until(lambda: loop.time() > since + 0.5)
+            await until(lambda: loop.time() > since + 0.8)
             seqs = [(await anext(events)).seq for _ in range(5)]  # type: ignore[union-attr]
+            await bob.ping()
 
     assert seqs == [1, 2, 3, 4, 5]
     assert gateway.connections == 2

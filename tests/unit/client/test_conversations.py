@@ -229,6 +229,29 @@ async def test_a_conversation_takes_up_after_a_lost_log_with_what_is_there_now(
     assert dict(room.members) == {"bob": "owner", "alice": "member"}
 
 
+async def test_a_page_of_a_log_that_is_void_meanwhile_is_not_shown(gateway: FakeGateway, client: MakeClient) -> None:
+    async with client("alice") as alice, client("bob") as bob:
+        await alice.create_group("g", name="old", members=[{"user": "bob"}])
+        for i in range(6):
+            await alice.send("g", f"void{i}")
+        async with alice.conversation("g", recent=2) as room:
+            [session] = [each for each in gateway.sessions if each.user == "alice"]
+            gateway.reads_held = asyncio.Event()
+            paging = asyncio.create_task(room.older(3))
+            await until(lambda: gateway.requests[-1][1].get("before"))
+            gateway.forget()
+            await bob.create_group("g", name="new", members=[{"user": "alice"}])
+            await bob.send("g", "there")
+            # The same socket is told that its run is void, while the page is on its way.
+            room._run._source.resume(room._run)
+            await until(lambda: not room.messages)
+            gateway.reads_held.set()
+            await paging
+            await until(lambda: texts(room) == ["there"])
+
+    assert session.user == "alice"
+
+
 async def test_updates_come_after_changes_and_end_with_the_membership(gateway: FakeGateway, client: MakeClient) -> None:
     async with client("alice") as alice, client("bob") as bob:
         await alice.create_group("g", name="G", members=[{"user": "bob"}])

@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 from auerbach_client import Backoff, ChatError, EndedError
+from auerbach_client.lanes import Lanes
 
 from tests.support.fake_gateway import FakeGateway
 from tests.support.until import until
@@ -205,6 +206,14 @@ async def test_a_group_that_is_refused_for_now_holds_up_no_other(gateway: FakeGa
         await asyncio.gather(*stuck, return_exceptions=True)
 
     assert ack.seq == 2
+
+
+async def test_a_lane_is_kept_only_while_somebody_is_in_it() -> None:
+    lanes = Lanes(1)
+    async with lanes.turn("g"), lanes.turn("h"), lanes.turn(None):
+        within = len(lanes)
+
+    assert (within, len(lanes)) == (2, 0)
 
 
 async def test_a_call_may_be_cancelled_and_what_was_not_sent_is_not(gateway: FakeGateway, client: MakeClient) -> None:
