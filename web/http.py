@@ -13,7 +13,8 @@ from web.session import Door
 from web.sessions import Sessions
 
 _STATIC = Path(__file__).parent / "static"
-_CLIENT = Path(__file__).parents[1] / "clients" / "js" / "auerbach.js"
+_CLIENT = Path(__file__).parents[1] / "clients" / "js"
+_CLIENT_FILES = frozenset({"auerbach.js", "auerbach.d.ts"})
 
 BACKLOG = 1024
 # The kernel would take megabytes for a slow reader before we saw any backlog (design §5).
@@ -54,7 +55,7 @@ def application(
 
     async def static(request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
-        return _file(request, _CLIENT if name == "auerbach.js" else _STATIC / name)
+        return _file(request, (_CLIENT if name in _CLIENT_FILES else _STATIC) / name)
 
     handshake = Handshake(settings, door, sessions, opened)
     keep_content_out_of_logs()
@@ -102,4 +103,6 @@ def _file(request: web.Request, path: Path) -> web.StreamResponse:
     headers = {name: value.format(host=host) for name, value in _HEADERS.items()}
     if path.suffix == ".js":
         headers["Content-Type"] = "text/javascript; charset=utf-8"  # RFC 9239; Python's table has an older name
+    elif path.suffix == ".ts":
+        headers["Content-Type"] = "text/plain; charset=utf-8"  # the table's is a video
     return web.FileResponse(path, headers={**headers, "Cache-Control": "no-cache"})

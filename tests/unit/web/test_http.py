@@ -22,7 +22,10 @@ async def gateway() -> AsyncIterator[Gateway]:
         yield gateway
 
 
-@pytest.mark.parametrize(("path", "kind"), [("/", "text/html"), ("/static/auerbach.js", "text/javascript")])
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [("/", "text/html"), ("/static/auerbach.js", "text/javascript"), ("/static/auerbach.d.ts", "text/plain")],
+)
 async def test_the_page_and_its_client_are_served_under_a_strict_policy(gateway: Gateway, path: str, kind: str) -> None:
     async with gateway.http.get(gateway.url + path) as response:
         assert response.status == 200
