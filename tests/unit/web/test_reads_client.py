@@ -11,7 +11,7 @@ from aiohttp import web
 from app.kafka.partition import partition_for
 from app.owners import Owners
 from app.reads import Answer, AnyRead, OwnerRecord, ReadState, decode_reads, encode_answers
-from web.end_offsets import EndOffsets
+from web.end_offsets import EndOffsets, EndUnknownError
 from web.reads_client import OwnerCallError, OwnerCalls, Reads, UnavailableError
 
 P = partition_for(b"g", 4)
@@ -137,6 +137,35 @@ async def test_one_look_up_serves_all_that_came_before_it_and_none_that_came_aft
         assert await late == 2
     assert rounds == [{1, 2}, {1}]
     await ends.close()
+
+
+async def test_a_look_up_that_fails_is_told_to_who_waits_and_the_next_one_is_made() -> None:
+    failures = [RuntimeError("the client is at its end")]
+
+    async def lookup(partitions: set[int]) -> dict[int, int]:
+        if failures:
+            raise failures.pop()
+        return dict.fromkeys(partitions, 7)
+
+    ends = EndOffsets(lookup)
+    with pytest.raises(EndUnknownError):
+        await ends.after_now(1)
+    assert await ends.after_now(1) == 7
+
+
+async def test_the_end_waits_for_no_look_up() -> None:
+    asked = asyncio.Event()
+
+    async def lookup(_partitions: set[int]) -> dict[int, int]:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    ends = EndOffsets(lookup)
+    waiting = asyncio.create_task(ends.after_now(1))
+    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(ends.close(), 5)
+    waiting.cancel()
 
 
 class Server:
