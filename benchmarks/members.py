@@ -1,7 +1,8 @@
 """The other end of `fan_out`, in a process of its own: a group's members, and the owner who writes its events.
 
 A line on standard input is a task: `post BURSTS SIZE` appends so many bursts of so many events, each when all members
-have got the one before; `take BYTES` reads so many bytes from the members' sockets. Each is answered with `done`.
+have got the one before; `again BURSTS SIZE` does so with the last event, for a gateway that does not look at them.
+Each is answered with `done`.
 """
 
 import sys
@@ -53,17 +54,13 @@ def main(bootstrap: str, port: int, members: int) -> None:
     seq = HEAD
     print("done", flush=True)
     for line in sys.stdin:
-        task, *numbers = line.split()
-        if task == "take":
-            drain.take(int(numbers[0]))
-        else:
-            bursts, size = map(int, numbers)
-            for _ in range(bursts):
-                for _ in range(size):
-                    seq += 1
-                    _append(to, event(seq))
-                to.poll(0)
-                drain.take(size * each)
+        task, bursts, size = line.split()
+        for _ in range(int(bursts)):
+            for _ in range(int(size)):
+                seq += task == "post"
+                _append(to, event(seq))
+            to.poll(0)
+            drain.take(int(size) * each)
         print("done", flush=True)
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import msgspec
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE
 
 from app.kafka import topics
 from app.log.fence import Fence
@@ -15,7 +16,8 @@ from app.telemetry import logger
 from web import metrics
 from web.commander import Commander
 from web.frames import text_frame
-from web.hub import Hub, LiveEvent, leaving_user
+from web.hub import Hub
+from web.live_events import LiveEvent, leaving_user
 from web.log_reader import RawRecord, Start
 
 _log = logger("web")
@@ -111,18 +113,18 @@ class Intake:
             if isinstance(decoded, ClaimRecord):
                 return "claim"
             assert key is not None
-            self._deliver(key, decoded)
+            self._deliver(key, decoded, _appended_at(record))
         except (RecordError, msgspec.MsgspecError) as bad:
             _log.error("a record of the events topic is neither event nor claim", partition=partition, why=str(bad))
             return "bad"
         return "delivered"
 
-    def _deliver(self, key: bytes, event: EventRecord) -> None:
+    def _deliver(self, key: bytes, event: EventRecord, appended_at: float | None) -> None:
         if self._commander.awaits(event.command_id):
             self._commander.on_event(event.command_id, event.seq, _instant_decoder.decode(event.value).at)
         if self._hub.follows(key):
             leaving = leaving_user(event.kind, event.value)
-            self._hub.publish(key, LiveEvent(event.seq, text_frame(event.value), leaving))
+            self._hub.publish(key, LiveEvent(event.seq, text_frame(event.value), leaving, appended_at))
 
     def _read_through(self, partition: int, offset: int) -> None:
         assert self._behind is not None
@@ -154,3 +156,8 @@ class Intake:
             return "bad"
         self._owners.learn(*named)
         return "delivered"
+
+
+def _appended_at(record: RawRecord) -> float | None:
+    kind, at_ms = record.timestamp()
+    return at_ms / 1000 if kind != TIMESTAMP_NOT_AVAILABLE else None

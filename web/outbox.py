@@ -112,6 +112,22 @@ class Outbox:
             self._write(self._waiting_bytes)
             self.discard()
 
+    def write(self, frames: bytes) -> None:
+        """Send live frames: now where nothing waits, else behind it."""
+        if not self.idle or self.transport in self._held:
+            self.push(frames, live=True)
+            return
+        if self._is_closed():
+            self.discard()
+            return
+        try:
+            self.transport.write(frames)
+        except (RuntimeError, OSError):
+            self.discard()
+            return
+        if self.transport.get_write_buffer_size() >= WINDOW_BYTES:
+            self.filled()
+
     def filled(self) -> None:
         """The transport was given its window: what follows waits here until the reader has made room."""
         if not self._stopped:

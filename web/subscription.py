@@ -16,7 +16,7 @@ from app.reads import Answer
 from app.telemetry import logger
 from web import metrics
 from web.frames import text_frame
-from web.hub import EVERYBODY, LiveEvent, Run, leaving_user
+from web.live_events import EVERYBODY, LiveEvent, Run, leaving_user
 from web.outbox import Outbox
 from web.reads_client import UnavailableError
 
@@ -98,8 +98,8 @@ class Subscription:
         """The next valid events of the group that were read."""
         if self._live and run.first == self._cursor + 1 and not run.ends:
             self._cursor = run.last
-            self.outbox.push(run.frames, live=True)
-            metrics.FRAMES.inc(len(run.events))
+            self.outbox.write(run.frames)
+            metrics.count_events(run, 1)
             self._on_front(self, self._cursor)
             return
         for event in run.events:
@@ -149,6 +149,7 @@ class Subscription:
         self.outbox.push(event.frame, live=live)
         self._cursor = event.seq
         metrics.FRAMES.inc()
+        metrics.BYTES.inc(len(event.frame))
         if event.ends(self._user):
             self._finish(None)
 

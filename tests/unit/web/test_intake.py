@@ -9,7 +9,7 @@ from app.kafka.partition import partition_for
 from app.reads import Outcome, OwnerRecord, encode_outcome, encode_owner
 from tests.unit.web.world import LOG_ID, ORIGIN, PARTITIONS, Record, World, claim_record, event_record
 from web.commander import Accepted, Result
-from web.hub import Run
+from web.live_events import Run
 from web.log_reader import Start
 
 P = partition_for(b"g", PARTITIONS)

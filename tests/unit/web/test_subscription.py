@@ -13,13 +13,24 @@ from app.domain.outcomes import Rejection
 from app.reads import Answer
 from web import subscription as under_test
 from web.frames import text_frame
-from web.hub import Hub, LiveEvent, Run, leaving_user
+from web.hub import Hub
+from web.live_events import LiveEvent, Run, leaving_user
 from web.reads_client import UnavailableError
 from web.subscription import Subscription
 
 
 def event(seq: int, kind: str = "message.posted", user: str = "-") -> bytes:
     return msgspec.json.encode({"type": "event", "group": "g", "seq": seq, "kind": kind, "data": {"user": user}})
+
+
+def frames_in(data: bytes) -> list[bytes]:
+    """The frames that were joined."""
+    found = []
+    while data:
+        start, size = (4, int.from_bytes(data[2:4], "big")) if data[1] == 126 else (2, data[1])
+        found.append(data[: start + size])
+        data = data[start + size :]
+    return found
 
 
 class FakeOutbox:
@@ -33,6 +44,9 @@ class FakeOutbox:
     def push(self, frame: bytes, *, live: bool = False) -> None:
         del live
         self.frames.append(frame)
+
+    def write(self, frames: bytes) -> None:
+        self.frames += frames_in(frames)
 
     async def drained(self) -> None:
         await self.room.wait()
@@ -284,7 +298,7 @@ async def test_a_run_that_cannot_go_on_says_so_and_skips_nothing(page: Any) -> N
 async def test_a_fan_out_to_many_keeps_each_ones_order_and_survives_a_broken_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("web.hub.CHUNK", 3)
+    monkeypatch.setattr("web.followers.CHUNK", 3)
     hub = Hub()
     got: dict[int, list[int]] = {}
     lost: list[int] = []

@@ -5,6 +5,7 @@ the gateway when a test says so, or at once.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 import aiohttp
 import msgspec
 from aiohttp import web
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
 from app.config import Settings
 from app.domain.commands import decode_command, split_array
@@ -89,6 +91,9 @@ class Record:
 
     def headers(self) -> list[tuple[str, bytes | None]] | None:
         return [(name, value) for name, value in self.with_headers]
+
+    def timestamp(self) -> tuple[int, int]:
+        return (TIMESTAMP_LOG_APPEND_TIME, round(time.time() * 1000))
 
 
 def event_record(event: Event, value: bytes, *, partition: int, offset: int, epoch: int, command_id: str) -> Record:

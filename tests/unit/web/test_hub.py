@@ -1,0 +1,291 @@
+"""The fan-out: everybody gets every event once and in order, whoever else comes, goes, stalls or dies."""
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.fake_transport import FakeTransport
+from web import followers, hub, live_events, metrics
+from web.hub import Hub
+from web.live_events import LiveEvent, Run
+from web.outbox import WINDOW_BYTES, Outbox
+
+KEY = b"g"
+
+
+class Member:
+    """A socket that follows the group from the head on."""
+
+    group = "g"
+
+    def __init__(self, to: Hub, head: int, transport: FakeTransport | None = None) -> None:
+        self.transport = transport if transport is not None else FakeTransport()
+        self.start = self.cursor = head
+        self.runs: list[Run] = []
+        self.slow = False
+        self.hub = to
+        self.outbox = Outbox(
+            self.transport,  # type: ignore[arg-type]
+            drain=self.transport.drain,
+            is_closed=lambda: False,
+            on_slow=self.on_slow,
+            held=to.held,
+        )
+        to.follow(KEY, self)
+        to.advance(self, head)
+
+    def on_slow(self) -> None:
+        self.slow = True
+
+    def on_run(self, run: Run) -> None:
+        self.runs.append(run)
+        if run.first == self.cursor + 1:
+            self.outbox.write(run.frames)
+            self.cursor = run.last
+        for event in run.events:
+            if event.seq > self.cursor:
+                assert event.seq == self.cursor + 1
+                self.outbox.push(event.frame, live=True)
+                self.cursor = event.seq
+        self.hub.advance(self, self.cursor)
+
+    def resume(self, cursor: int) -> None:
+        self.cursor = cursor
+
+    def lost(self) -> None:
+        raise AssertionError
+
+    def seqs(self) -> list[int]:
+        """What was written to the socket."""
+        return [int(seq) for seq in b"".join(self.transport.writes).split()]
+
+
+def event(seq: int, size: int = 0, leaving: str | None = None) -> LiveEvent:
+    return LiveEvent(seq, b"%d " % seq + b" " * size, leaving)
+
+
+async def turns(count: int = 10) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+step = st.one_of(
+    st.just(("publish", 0)),
+    st.just(("publish", 1)),
+    st.just(("turn", 0)),
+    st.just(("join", 0)),
+    st.tuples(st.sampled_from(["leave", "fill", "read", "again", "reply"]), st.integers(0, 5)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps=st.lists(step, max_size=60), chunk=st.integers(1, 3), run_bytes=st.integers(1, 12))
+def test_each_member_gets_each_event_once_and_in_order_whatever_the_others_do(
+    steps: list[tuple[str, int]], chunk: int, run_bytes: int
+) -> None:
+    async def run() -> None:
+        world = Hub()
+        members = [Member(world, 0) for _ in range(3)]
+        gone: list[Member] = []
+        last = 0
+        for what, which in [*steps, *(("read", i) for i in range(6))]:
+            member = members[which % len(members)] if members else None
+            match what:
+                case "publish":
+                    last += 1
+                    world.publish(KEY, event(last, leaving="somebody" if which else None))
+                case "turn":
+                    await turns(1)
+                case "join":
+                    # As a subscription that was answered at the head: whatever was published before it is no news.
+                    members.append(Member(world, last))
+                case "leave" if member is not None:
+                    members.remove(member)
+                    world.unfollow(KEY, member)
+                    gone.append(member)
+                case "again" if member is not None:
+                    await world_is_given_out(world)
+                    world.unfollow(KEY, member)
+                    members[members.index(member)] = Member(world, last, FakeTransport())
+                case "fill" if member is not None:
+                    member.transport.fill(WINDOW_BYTES)
+                    member.outbox.filled()
+                case "read" if member is not None:
+                    member.transport.take_all()
+                case "reply" if member is not None:
+                    member.outbox.push(b" ")
+        await world_is_given_out(world)
+        for member in members:
+            member.transport.take_all()
+        await turns(200)
+        for member in members:
+            assert member.seqs() == list(range(member.start + 1, last + 1))
+        for member in gone:
+            seqs = member.seqs()
+            assert seqs == list(range(member.start + 1, member.start + 1 + len(seqs)))
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(followers, "CHUNK", chunk)
+        patched.setattr(live_events, "RUN_BYTES", run_bytes)
+        patched.setattr(hub, "PAUSE_S", 0)
+        asyncio.run(run())
+
+
+async def world_is_given_out(world: Hub) -> None:
+    """Let everything that was published reach the outboxes."""
+    world.flush()
+    while any(group.waiting is not None for group in world._groups.values()):
+        await asyncio.sleep(0)
+
+
+async def test_a_dead_member_in_the_middle_harms_nobody() -> None:
+    world = Hub()
+    members = [Member(world, 0) for _ in range(5)]
+    members[2].transport.raises = True
+    for seq in (1, 2):
+        world.publish(KEY, event(seq))
+        world.flush()
+    await turns()
+    assert [member.seqs() for member in members] == [[1, 2], [1, 2], [], [1, 2], [1, 2]]
+
+
+async def test_events_of_one_tick_are_joined_once_for_all() -> None:
+    world = Hub()
+    members = [Member(world, 0) for _ in range(3)]
+    for seq in (1, 2, 3):
+        world.publish(KEY, event(seq))
+    await turns()
+    written = [member.transport.writes for member in members]
+    assert [len(writes) for writes in written] == [1, 1, 1]
+    assert written[0][0] is written[1][0] is written[2][0]
+
+
+async def test_what_one_socket_gets_of_several_groups_in_a_tick_is_one_write() -> None:
+    world = Hub()
+    transport = FakeTransport()
+    one = Member(world, 0, transport)
+    other = Member.__new__(Member)
+    other.__dict__ |= {**one.__dict__, "group": "h", "runs": []}
+    world.follow(b"h", other)
+    world.advance(other, 0)
+    world.publish(KEY, event(1))
+    world.publish(b"h", event(1))
+    await turns()
+    assert transport.writes == [b"1 1 "]
+
+
+async def test_a_fan_out_to_very_many_lets_the_loop_turn_between_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followers, "CHUNK", 10)
+    world = Hub()
+    members = [Member(world, 0) for _ in range(35)]
+    world.publish(KEY, event(1))
+    world.flush()
+    served = []
+    while not served or served[-1] < len(members):
+        served.append(sum(bool(member.transport.writes) for member in members))
+        await asyncio.sleep(0)
+    assert [b - a for a, b in itertools.pairwise(served) if b > a] == [10, 10, 10, 5]
+
+
+async def test_a_large_batch_does_not_stand_before_a_reader_who_keeps_up() -> None:
+    world = Hub()
+    member = Member(world, 0)
+
+    async def read() -> None:
+        while True:
+            member.transport.take_all()
+            await asyncio.sleep(0)
+
+    reading = asyncio.create_task(read())
+    for seq in range(1, 101):
+        world.publish(KEY, event(seq, size=60_000))
+    await world.close()
+    await turns()
+    reading.cancel()
+    assert not member.slow
+    assert member.seqs() == list(range(1, 101))
+
+
+async def test_a_member_that_left_in_the_middle_of_a_fan_out_is_written_to_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(followers, "CHUNK", 1)
+    world = Hub()
+    members = [Member(world, 0) for _ in range(3)]
+    world.publish(KEY, event(1))
+    world.flush()
+    world.unfollow(KEY, members[2])
+    await world.close()
+    assert [member.seqs() for member in members] == [[1], [1], []]
+
+
+async def test_another_subscription_of_the_same_socket_gets_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followers, "CHUNK", 1)
+    world = Hub()
+    members = [Member(world, 0) for _ in range(3)]
+    world.publish(KEY, event(1))
+    world.flush()
+    world.unfollow(KEY, members[2])
+    again = Member(world, 1, members[2].transport)  # answered by an owner who knew the event already
+    world.publish(KEY, event(2))
+    await world.close()
+    await turns()
+    assert again.seqs() == [2]
+
+
+async def test_whose_window_is_full_is_not_written_to_until_it_has_read() -> None:
+    world = Hub()
+    member = Member(world, 0)
+    world.publish(KEY, event(1, size=WINDOW_BYTES))
+    world.flush()
+    world.publish(KEY, event(2))
+    world.flush()
+    await turns()
+    assert member.seqs() == [1]
+    member.transport.take_all()
+    await turns()
+    assert member.seqs() == [1, 2]
+    assert not world.held
+
+
+async def test_what_ends_a_membership_goes_through_each_subscription() -> None:
+    world = Hub()
+    members = [Member(world, 0) for _ in range(2)]
+    world.publish(KEY, event(1))
+    world.publish(KEY, event(2, leaving="alice"))
+    await turns()
+    assert [[run.last for run in member.runs] for member in members] == [[2], [2]]
+    world.publish(KEY, event(3))
+    await turns()
+    assert [member.seqs() for member in members] == [[1, 2, 3]] * 2
+    assert [len(member.runs) for member in members] == [1, 1]  # both are in front again
+
+
+async def test_an_outbox_that_has_ended_is_held_until_its_socket_has_left() -> None:
+    world = Hub()
+    member = Member(world, 0)
+    member.outbox.discard()
+    world.publish(KEY, event(1))
+    await turns()
+    assert member.transport.writes == []
+    member.outbox.leave()
+    assert not world.held
+
+
+def value_of(metric: Any) -> float:
+    return float(metric._value.get())
+
+
+async def test_what_is_written_is_counted() -> None:
+    world = Hub()
+    before = value_of(metrics.FRAMES), value_of(metrics.BYTES)
+    for _ in range(3):
+        Member(world, 0)
+    for seq in (1, 2):
+        world.publish(KEY, event(seq))
+    await turns()
+    assert (value_of(metrics.FRAMES) - before[0], value_of(metrics.BYTES) - before[1]) == (6, 12)
