@@ -464,6 +464,7 @@ export class Client {
       };
       socket.onmessage = ({ data }) => this.#receive(link, data, token);
       socket.onclose = ({ code, reason }) => this.#lost(link, code, reason);
+      socket.onerror = ignore; // a close follows; in Node's `ws` an error that nobody hears ends the process
     } catch (error) {
       this.#lost(link, NO_CLOSE_FRAME, String(error)); // no token now, or no socket: try again later
     }

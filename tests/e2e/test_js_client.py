@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,20 +93,41 @@ def tab(browser: Browser) -> Iterator[NewTab]:
         context.close()
 
 
-def test_the_example_of_the_readme_does_what_it_says(browser: Browser, stack: Stack) -> None:
-    example = re.findall(r"```js\n(.*?)```", README.read_text(), flags=re.DOTALL)[0]
-    assert len(example.splitlines()) <= 20
-    script = re.sub(r'import (.+) from "./auerbach.js";', r'const \1 = await import("/static/auerbach.js");', example)
-    script = script.replace("http://127.0.0.1:8080", stack.http_url())
+def example(gateway: str) -> str:
+    """The first example of the client's README, for `gateway`."""
+    code: str = re.findall(r"```js\n(.*?)```", README.read_text(), flags=re.DOTALL)[0]
+    assert len(code.splitlines()) <= 20
+    return code.replace("http://127.0.0.1:8080", gateway)
+
+
+EXAMPLE_SAYS = ["alice Hello! 👋", "alice Lunch at noon? ", "the end: closed"]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")
+def test_the_example_of_the_readme_runs_in_node(stack: Stack, tmp_path: Path) -> None:
+    shutil.copy(README.parent / "auerbach.js", tmp_path)
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    (tmp_path / "example.js").write_text(example(stack.http_url()))
+
+    # Before 22 Node has a WebSocket, but only when it is asked for.
+    command = ["node", "--experimental-websocket", "--unhandled-rejections=strict", "example.js"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, text=True, timeout=60)
+
+    assert (ran.returncode, ran.stdout.splitlines()) == (0, EXAMPLE_SAYS), ran.stderr
+
+
+def test_the_example_of_the_readme_runs_in_a_browser(browser: Browser, stack: Stack) -> None:
+    served = r'const \1 = await import("/static/auerbach.js");'
+    code = re.sub(r'import (.+) from "./auerbach.js";', served, example(stack.http_url()))
     page = browser.new_page()
     page.goto(f"{stack.http_url()}/healthz")
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text) if message.type == "log" else None)
 
-    page.evaluate(f"async () => {{ {script} }}")
+    page.evaluate(f"async () => {{ {code} }}")
 
     page.close()
-    assert said == ["alice Hello! 👋", "alice Lunch at noon? ", "the end: closed"]
+    assert said == EXAMPLE_SAYS
 
 
 def test_a_conversation_that_saw_every_change_is_what_state_and_history_say(

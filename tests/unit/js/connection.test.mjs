@@ -205,6 +205,36 @@ test("a token that comes too late, or not at all, disturbs no later connection",
   }
 });
 
+test("the error of a socket is heard, before and after it was left, and its close is what counts", (t) => {
+  const { client, Socket } = online(t);
+
+  Socket.last.onerror({});
+  assert.equal(client.status.state, "online");
+  Socket.last.drop();
+  Socket.last.onerror({});
+
+  assert.equal(client.status.state, "waiting");
+});
+
+test("a fresh token that gets no answer is not taken for the one that holds", async (t) => {
+  const tokens = [];
+  const getToken = () => (tokens.push(jwt(tokens.length === 0 ? 100 : 10_000)), tokens.at(-1));
+  const { client, Socket, tick } = setUp(t, { user: undefined, getToken });
+  client.connect();
+  await settled();
+  Socket.last.accept(PATIENT);
+
+  for (let n = 0; n < 95; n++) {
+    tick(1000);
+    await settled();
+    const auth = Socket.last.asked("auth");
+    Socket.last.receive({ type: "reply", id: auth.id, ok: false, error: { code: "unavailable", temporary: true } });
+    await settled();
+  }
+
+  assert.ok(tokens.length > 2);
+});
+
 test("wake tries at once instead of later", (t) => {
   const { client, Socket } = online(t, { random: () => 1 });
   Socket.last.drop(4429);
