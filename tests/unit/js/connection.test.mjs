@@ -235,6 +235,17 @@ test("a fresh token that gets no answer is not taken for the one that holds", as
   assert.ok(tokens.length > 2);
 });
 
+test("a hello that is said again changes no place and repeats nothing", (t) => {
+  const { client, Socket } = online(t);
+  client.subscribe("g", {}, () => {});
+  client.send("g", "hello").catch(() => {});
+
+  Socket.last.receive({ ...HELLO, session: "renewed" });
+
+  assert.deepEqual(Socket.last.sent.map(({ type }) => type), ["subscribe", "send"]);
+  assert.equal(client.hello.session, "renewed");
+});
+
 test("wake tries at once instead of later", (t) => {
   const { client, Socket } = online(t, { random: () => 1 });
   Socket.last.drop(4429);
@@ -430,7 +441,8 @@ test("when the network seems gone, the server is asked at once whether it is the
 
 test("after close nothing is left: no timer, no listener", async (t) => {
   const events = browser(t);
-  const { client, Socket } = setUp(t, { user: undefined, getToken: () => jwt(1000) });
+  let asked = 0;
+  const { client, Socket } = setUp(t, { user: undefined, getToken: () => (asked++, jwt(1000)) });
   client.connect();
   await settled();
   Socket.last.accept();
@@ -451,6 +463,18 @@ test("after close nothing is left: no timer, no listener", async (t) => {
   assert.equal(Socket.last.sent.length, sent);
   assert.equal(Socket.all.length, 1);
   assert.equal(timers.callCount(), 0);
+  assert.equal(asked, 1);
+});
+
+test("a client that is closed while it waits does not try again", (t) => {
+  const { client, Socket, tick } = online(t);
+  Socket.last.drop();
+
+  client.close();
+  tick(60_000);
+  client.wake();
+
+  assert.equal(Socket.all.length, 1);
 });
 
 test("a client that was closed connects again", async (t) => {
