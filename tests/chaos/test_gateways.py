@@ -26,7 +26,8 @@ from tests.support.waiting import eventually
 GROUPS = 3
 WRITERS = 3
 PAUSE_S = 0.02  # between a writer's messages: they are to last as long as the disturbances
-FRAMES_BEFORE_A_CUT = 150
+IN_FLIGHT = 20
+FRAMES_BEFORE_A_CUT = 100
 ACKNOWLEDGED_BEFORE_A_BLOW = 40
 DEADLINE_S = 150
 LAST = "the last one"
@@ -61,10 +62,13 @@ class Run:
 async def write(run: Run, writer: int) -> None:
     """One user who posts in every group, until the disturbances are over, and waits for every outcome."""
 
+    slots = asyncio.Semaphore(IN_FLIGHT)
+
     async def send(chat: Client, group: str, key: str) -> None:
         ack = await chat.send(group, key, client_msg_id=key)
         assert ack.seq is not None
         run.acked[key] = (group, ack.seq)
+        slots.release()
 
     async with Client(run.urls(), user=f"writer-{writer}", reconnect=Backoff(0.05, 0.5)) as chat:
         for group in run.groups:
@@ -72,6 +76,7 @@ async def write(run: Run, writer: int) -> None:
         async with asyncio.TaskGroup() as sends:
             number = 0
             while not run.ended:
+                await slots.acquire()
                 sends.create_task(send(chat, run.groups[number % GROUPS], f"{writer}/{number}"))
                 number += 1
                 await asyncio.sleep(PAUSE_S)
