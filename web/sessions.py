@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from web import metrics
@@ -10,6 +10,7 @@ from web.frames import HEARTBEAT_MS
 from web.session import GOING_AWAY, Session
 
 SLICE = 100  # sockets pinged or closed before the loop gets its turn
+BETWEEN_SLICES_S = 0.01
 IDLE_S = 0.5
 # A drain ends so many sockets a second, unless it may not take so long: each comes back somewhere, all at once.
 PER_SOCKET_S = 0.002
@@ -24,44 +25,45 @@ class Sessions:
     """The open sessions. One sweep pings them all: each is due a heartbeat after its last, so they are due in order."""
 
     def __init__(self) -> None:
-        self._open: set[Session] = set()
-        self._due: deque[tuple[float, Session]] = deque()
+        self._due: OrderedDict[Session, float] = OrderedDict()  # all that are open, and when each is pinged next
         self._loop = asyncio.get_running_loop()
         self._on_late: Callable[[Session], None] | None = None  # set when all are told to go
         self._gone = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._due)
 
     def add(self, session: Session) -> None:
         """A socket was opened."""
-        self._open.add(session)
-        self._due.append((self._loop.time() + HEARTBEAT_MS / 1000, session))
-        metrics.SOCKETS.set(len(self._open))
+        self._due[session] = self._loop.time() + HEARTBEAT_MS / 1000
+        metrics.SOCKETS.set(len(self._due))
         if self._on_late is not None:
             self._loop.call_soon(self._on_late, session)  # its handshake had begun before
 
     def remove(self, session: Session) -> None:
         """A socket has ended."""
-        self._open.discard(session)
-        metrics.SOCKETS.set(len(self._open))
-        if not self._open:
+        self._due.pop(session, None)
+        metrics.SOCKETS.set(len(self._due))
+        if not self._due:
             self._gone.set()
 
     async def run(self) -> None:
         """Ping until cancelled."""
-        while True:  # noqa: ASYNC110 - what is waited for is the clock
-            await asyncio.sleep(0.01 if self.sweep(self._loop.time()) else IDLE_S)
+        while True:
+            pause_s = BETWEEN_SLICES_S if self.sweep(self._loop.time()) else IDLE_S
+            due = self._loop.time() + pause_s
+            await asyncio.sleep(pause_s)
+            metrics.LOOP_LAG_SECONDS.observe(max(0.0, self._loop.time() - due))
 
     def sweep(self, now: float) -> bool:
-        """Ping a slice of those that are due at `now`; whether more are due."""
+        """Ping a slice of those that are due at `now`; whether more may be due."""
         for _ in range(SLICE):
-            if not self._due or self._due[0][0] > now:
+            session = next(iter(self._due), None)
+            if session is None or self._due[session] > now:
                 return False
-            _, session = self._due.popleft()
-            if session in self._open:
-                session.beat(now)
-                self._due.append((now + HEARTBEAT_MS / 1000, session))
+            session.beat(now)
+            self._due[session] = now + HEARTBEAT_MS / 1000
+            self._due.move_to_end(session)
         return True
 
     async def drain(self, close_s: float, *, spread_s: float = SPREAD_S) -> None:
@@ -70,7 +72,7 @@ class Sessions:
         A socket closes when what was asked on it is answered, `SETTLE_S` after the last was told at the latest. Who is
         left `close_s` later takes nothing, and is cut off.
         """
-        wait_ms = min(max(SHORTEST_WAIT_MS, round(1000 * PER_SOCKET_S * len(self._open))), LONGEST_WAIT_MS)
+        wait_ms = min(max(SHORTEST_WAIT_MS, round(1000 * PER_SOCKET_S * len(self._due))), LONGEST_WAIT_MS)
         await self._tell(lambda session: session.bye(random.randrange(wait_ms)), spread_s)
         if not await self._all_gone(SETTLE_S):
             await self.close_all(GOING_AWAY, close_s)
@@ -79,13 +81,13 @@ class Sessions:
         """Close all with `code`, as fast as the loop bears; who is left `close_s` later is cut off."""
         await self._tell(lambda session: session.stop(code), 0)
         if not await self._all_gone(close_s):
-            for session in list(self._open):
+            for session in list(self._due):
                 session.abort()
 
     async def _tell(self, tell: Callable[[Session], None], spread_s: float) -> None:
         """Call `tell` with each, in any order, spread over `spread_s`, and soon with each that comes after that."""
         self._on_late = tell
-        sessions = random.sample(list(self._open), len(self._open))
+        sessions = random.sample(list(self._due), len(self._due))
         pace_s = min(PER_SOCKET_S, spread_s / max(1, len(sessions)))
         began = self._loop.time()
         for number, session in enumerate(sessions, 1):
@@ -97,7 +99,7 @@ class Sessions:
     async def _all_gone(self, within_s: float) -> bool:
         try:
             async with asyncio.timeout(within_s):
-                while self._open:
+                while self._due:
                     self._gone.clear()
                     await self._gone.wait()
         except TimeoutError:
