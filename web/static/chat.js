@@ -2,14 +2,22 @@
 
 import { groupOf, hashOf, userOf } from "./address.js";
 import { Client, newId } from "./auerbach.js";
+import { Composer } from "./composer.js";
 import { showConnection } from "./connection.js";
-import { byId, mark } from "./dom.js";
-import { showGroups } from "./groups.js";
+import { attempt, listenDialogs } from "./dialogs.js";
+import { byId, mark, nameOf } from "./dom.js";
+import { GroupForms } from "./group_forms.js";
+import { inOrder, listenGroups, showGroups } from "./groups.js";
+import { messageActions } from "./message_actions.js";
+import { plain } from "./names.js";
 import { People } from "./people.js";
 import { Session } from "./session.js";
+import { focusSignIn, listenSignIn, prepareSignIn } from "./sign_in.js";
 import { Store } from "./store.js";
 import { Timeline } from "./timeline.js";
-import { canJoin, explain } from "./words.js";
+import { canJoin, explain, signedOut } from "./words.js";
+
+const WIDE = "(min-width: 72rem)";
 
 const store = new Store(localStorage, sessionStorage);
 /** The connection, from signing in to signing out. @type {Client | null} */
@@ -17,20 +25,37 @@ let client = null;
 /** What there is to show, from the first hello on. @type {Session | null} */
 let session = null;
 
+const composer = new Composer({
+  send: (conversation, text, more) => {
+    session.send(conversation, text, more);
+    draw();
+    timeline.toEnd();
+  },
+  edit: (conversation, item, text) => session.changes.edit(conversation, item, text),
+  saveDraft: (conversation, draft) => session?.setDraft(conversation, draft),
+  limit: () => session.limits.text_bytes,
+});
 const timeline = new Timeline({
   loadEarlier: (conversation) => session.loadEarlier(conversation),
-  retry: (conversation, unsent) => session.retry(conversation, unsent),
-  discard: (conversation, unsent) => session.discard(conversation, unsent),
+  reach: (conversation, seq) => session.reach(conversation, seq),
+  loadQuote: (conversation, seq) => session.loadQuote(conversation, seq),
   onRead: render,
+  of: (conversation) => messageActions({ session, conversation, composer, focus: (seq) => timeline.focus(seq) }),
+});
+const forms = new GroupForms({
+  create: async (settings) => goTo(await session.create(settings)),
+  join: async (id) => goTo((await session.join(id)).id),
+  update: (id, settings) => session.updateGroup(id, settings),
+  leave: async (id) => away(await session.leave(id)),
+  delete: async (id) => away(await session.deleteGroup(id)),
 });
 const people = new People({
   add: (group, user) => session.addMember(group, user),
-  remove: (group, user) => session.removeMember(group, user),
-  leave: async (group) => {
-    await session.leave(group);
-    location.hash = "";
-  },
-  ask,
+  remove: (group, user, how) => session.removeMember(group, user, how),
+  setRole: (group, user, role) => session.setRole(group, user, role),
+  unban: (group, user) => session.unban(group, user),
+  loadMore: (conversation) => session.loadMembers(conversation),
+  leave: () => forms.leave(),
 });
 
 // Signing in and out.
@@ -55,43 +80,22 @@ async function signIn(identity) {
 function onStatus(status) {
   showConnection(status);
   if (status.state !== "closed") return;
+  composer.show(null);
+  session?.saveSeen();
   store.identity = null;
   session = null;
-  const { code, message } = status.error;
-  byId("sign-in-problem").textContent = code === "closed" ? "" : `Signed out: ${message}.`;
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  byId("sign-in-problem").textContent = signedOut(status.error);
   draw();
   focusFirst();
-}
-
-function submitSignIn(event) {
-  event.preventDefault();
-  const token = byId("token").value.trim();
-  const user = byId("name").value.trim();
-  byId("sign-in-problem").textContent = token || user ? "" : "Please enter a name.";
-  if (token) signIn({ token });
-  else if (user) signIn({ user });
-}
-
-/** Whether the server takes a name for an identity; null while it cannot be asked. */
-async function takesNames() {
-  try {
-    const response = await fetch("/v1/config");
-    return response.ok ? (await response.json()).dev : null;
-  } catch {
-    return null;
-  }
 }
 
 async function start() {
   listen();
   draw();
-  byId("name").value = store.lastName;
-  const names = await takesNames();
-  byId("by-name").hidden = byId("token-title").hidden = names === false;
-  byId("token-details").open = names === false;
   const user = userOf(location.search);
   const identity = user ? { user } : store.identity;
-  if (identity && !(identity.user && names === false)) signIn(identity);
+  if (await prepareSignIn(store.lastName, identity)) signIn(identity);
   else focusFirst();
 }
 
@@ -100,7 +104,7 @@ async function start() {
 let drawing = false;
 /** The group on the page. @type {import("./conversation.js").Conversation | null} */
 let shown = null;
-let wantsPeople = matchMedia("(min-width: 68rem)").matches;
+let wantsPeople = matchMedia(WIDE).matches;
 
 /** Brings the page up to date, once for all changes of a moment. */
 function render() {
@@ -116,44 +120,57 @@ function draw() {
   byId("sign-in").hidden = session !== null;
   byId("app").hidden = session === null;
   document.title = "Auerbach";
-  if (session === null) return;
-  if (byId("me").textContent !== session.me) {
-    byId("me").textContent = session.me;
-    byId("me-mark").replaceChildren(mark(session.me));
+  if (session === null) {
+    shown = null;
+    return;
   }
+  drawMe();
   drawConversation(session.conversations.get(groupOf(location.hash)) ?? null);
-  showGroups([...session.conversations.values()], shown);
+  showGroups(inOrder(session.conversations.values()), shown);
   drawPeople();
   drawTitle();
 }
 
+function drawMe() {
+  if (byId("me").dataset.user === session.me) return;
+  byId("me").dataset.user = session.me;
+  byId("me").replaceChildren(nameOf(session.me));
+  byId("me-mark").replaceChildren(mark(session.me));
+}
+
 function drawConversation(conversation) {
-  if (conversation !== shown) swapDraft(conversation);
+  composer.show(conversation);
+  if (conversation !== shown) byId("outside-problem").textContent = "";
   shown = conversation;
   byId("app").dataset.view = conversation ? "group" : "list";
   byId("nothing").hidden = conversation !== null;
   byId("conversation").hidden = conversation === null;
+  forms.show(conversation);
   if (conversation === null) return;
-  const { phase, members, membersMore, problem, name, items } = conversation;
+  const { phase, problem, items } = conversation;
   const closed = phase === "closed";
-  byId("group-name").textContent = name;
-  byId("people-toggle").textContent = `${members.size}${membersMore ? "+" : ""} ${members.size === 1 ? "member" : "members"}`;
-  byId("people-toggle").hidden = phase !== "open";
+  drawHead(conversation);
   byId("log").hidden = closed && items.length === 0;
-  byId("composer").hidden = closed;
+  byId("no-messages").hidden = phase !== "open" || items.some(({ kind }) => kind === "message") || conversation.hasEarlier || conversation.unsent.length > 0;
+  byId("composer").hidden = closed || conversation.role === "reader";
+  byId("readers-only").hidden = closed || conversation.role !== "reader";
   byId("outside").hidden = !closed;
   byId("outside-reason").textContent = closed ? explain(problem) : "";
   byId("outside-join").hidden = !(closed && canJoin(problem));
   timeline.show(conversation);
-  if (timeline.atEnd && !document.hidden) conversation.unread = 0;
+  if (timeline.atEnd && !document.hidden) session.markSeen(conversation);
 }
 
-/** What was begun to be written in one group stays there. */
-function swapDraft(conversation) {
-  const field = byId("text");
-  if (shown) shown.draft = field.value;
-  field.value = conversation?.draft ?? "";
-  byId("text-problem").textContent = byId("outside-problem").textContent = "";
+function drawHead({ name, topic, members, membersMore, phase }) {
+  if (byId("group-name").dataset.name !== name) {
+    byId("group-name").dataset.name = name;
+    byId("group-name").replaceChildren(nameOf(name));
+    byId("group-mark").replaceChildren(mark(name));
+  }
+  byId("group-topic").textContent = topic;
+  byId("people-count").textContent = `${members.size}${membersMore ? "+" : ""}`;
+  byId("people-toggle").setAttribute("aria-label", `${members.size}${membersMore ? "+" : ""} ${members.size === 1 ? "member" : "members"}`);
+  byId("people-toggle").hidden = phase !== "open";
 }
 
 function drawPeople() {
@@ -166,14 +183,14 @@ function drawPeople() {
 
 function drawTitle() {
   const unread = [...session.conversations.values()].reduce((sum, each) => sum + each.unread, 0);
-  document.title = `${unread ? `(${unread}) ` : ""}${shown ? `${shown.name} · ` : ""}Auerbach`;
+  document.title = `${unread ? `(${unread}) ` : ""}${shown ? `${plain(shown.name)} · ` : ""}Auerbach`;
 }
 
 /** Where one would go on: the message, but where a keyboard would unfold over the log for it. */
 function focusFirst() {
-  if (session === null) byId(byId("by-name").hidden ? "token" : "name").focus();
-  else if (shown === null) byId("create-name").focus();
-  else if (matchMedia("(pointer: fine)").matches && !byId("composer").hidden) byId("text").focus();
+  if (session === null) focusSignIn();
+  else if (shown === null) (byId("group-list").querySelector("a") ?? byId("new-group")).focus();
+  else if (matchMedia("(pointer: fine)").matches && byId("text").checkVisibility()) byId("text").focus();
   else byId("group-name").focus();
 }
 
@@ -184,52 +201,8 @@ function goTo(id) {
   else location.hash = hashOf(id);
 }
 
-function submitMessage(event) {
-  event.preventDefault();
-  const field = byId("text");
-  const text = field.value.trimEnd();
-  if (text.trim() === "" || shown === null) return;
-  const over = new TextEncoder().encode(text).length - session.limits.text_bytes;
-  byId("text-problem").textContent = over > 0 ? `The message is too long, by ${over} bytes.` : "";
-  if (over > 0) return;
-  field.value = "";
-  session.send(shown, text);
-  draw();
-  timeline.toEnd();
-}
-
-/** Runs an action, its button off meanwhile; a refusal is told in `problem`. True if it went well. */
-async function attempt(button, problem, action) {
-  byId(problem).textContent = "";
-  button.disabled = true;
-  try {
-    await action();
-    return true;
-  } catch (error) {
-    byId(problem).textContent = explain(error);
-    return false;
-  } finally {
-    button.disabled = false;
-  }
-}
-
-function onSubmit(form, problem, action) {
-  byId(form).addEventListener("submit", async (event) => {
-    event.preventDefault();
-    if (await attempt(event.submitter, problem, action)) byId(form).reset();
-  });
-}
-
-/** Asks a question in a dialog; true if it was answered with `yes`. */
-function ask(question, yes) {
-  const dialog = byId("ask");
-  byId("ask-question").textContent = question;
-  byId("ask-yes").textContent = yes;
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
-  });
+function away() {
+  location.hash = "";
 }
 
 function showPeople(wanted) {
@@ -238,42 +211,44 @@ function showPeople(wanted) {
   byId(wanted ? "people-title" : "people-toggle").focus();
 }
 
+/** Alt and an arrow: the next group of the list, or the one before. */
+function step(by) {
+  const order = inOrder(session.conversations.values());
+  const at = order.indexOf(shown);
+  const next = order[at < 0 ? 0 : (at + by + order.length) % order.length];
+  if (next) goTo(next.id);
+}
+
+function pressed(event) {
+  if (session === null || document.querySelector("dialog[open], [popover]")) return;
+  if (event.altKey && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+    event.preventDefault();
+    step(event.key === "ArrowDown" ? 1 : -1);
+  } else if (event.key === "Escape" && byId("people").contains(document.activeElement)) showPeople(false);
+}
+
 function listen() {
-  byId("sign-in-form").addEventListener("submit", submitSignIn);
+  listenSignIn(signIn);
+  listenDialogs();
+  listenGroups();
   byId("sign-out").addEventListener("click", () => client.close());
   byId("try-now").addEventListener("click", () => client.wake());
-  byId("composer").addEventListener("submit", submitMessage);
-  byId("text").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submitMessage(event);
-  });
-  onSubmit("create-form", "create-problem", async () => {
-    goTo(await session.create(byId("create-name").value.trim(), { open: byId("create-open").checked }));
-  });
-  onSubmit("join-form", "join-problem", async () => {
-    const typed = byId("join-id").value.trim();
-    const { id } = await session.join(groupOf(typed) ?? typed);
-    goTo(id);
-  });
   byId("outside-join").addEventListener("click", (event) => {
     attempt(event.currentTarget, "outside-problem", () => session.join(shown.id));
   });
-  byId("outside-forget").addEventListener("click", () => {
-    session.forget(shown.id);
-    location.hash = "";
-  });
+  byId("outside-forget").addEventListener("click", () => away(session.forget(shown.id)));
   byId("people-toggle").addEventListener("click", () => showPeople(!wantsPeople));
   byId("people-close").addEventListener("click", () => showPeople(false));
+  addEventListener("keydown", pressed);
   addEventListener("hashchange", () => {
     if (session === null) return;
     if (groupOf(location.hash)) session.open(groupOf(location.hash));
     draw();
     focusFirst();
   });
-  addEventListener("online", () => client?.wake());
+  addEventListener("pagehide", () => session?.saveSeen());
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) return;
-    client?.wake();
-    render();
+    if (!document.hidden) render();
   });
 }
 

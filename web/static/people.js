@@ -1,79 +1,132 @@
-/** The members of a group, and what may be done about them. */
+/** The members of a group, and what may be done about them. Buttons are there only where the role allows it. */
 
 import { linkTo } from "./address.js";
-import { byId, h, mark, nameOf, reconcile } from "./dom.js";
-import { explain } from "./words.js";
+import { ask, attempt, onSubmit } from "./dialogs.js";
+import { byId, h, iconButton, mark, nameOf, reconcile } from "./dom.js";
+import { openMenu } from "./menu.js";
+import { plain } from "./names.js";
+import { explain, explainOther, ROLES } from "./words.js";
 
 const RANK = { reader: 0, member: 1, admin: 2, owner: 3 };
+/** So many are on the page at once, and come with each step. */
+const STEP = 100;
+/** A list longer than this is searched. */
+const MANY = 12;
 
 export class People {
   #actions;
   /** @type {import("./conversation.js").Conversation | null} */
   #shown = null;
+  #most = STEP;
+  #drawn = "";
 
-  /**
-   * @param {object} actions
-   * @param {(group: string, user: string) => Promise<unknown>} actions.add
-   * @param {(group: string, user: string) => Promise<unknown>} actions.remove
-   * @param {(group: string) => Promise<unknown>} actions.leave
-   * @param {(question: string, yes: string) => Promise<boolean>} actions.ask
-   */
+  /** @param {any} actions `add`, `remove`, `setRole`, `unban` (group, user, …), `loadMore(conversation)`, `settings()`, `leave()` */
   constructor(actions) {
     this.#actions = actions;
-    byId("add-form").addEventListener("submit", (event) => this.#add(event));
+    onSubmit("add-form", "people-problem", () => actions.add(this.#shown.id, byId("add-name").value.trim()), explainOther);
+    onSubmit("ban-form", "people-problem", () => this.#ban(byId("ban-name").value.trim()), explainOther);
     byId("invite-form").addEventListener("submit", (event) => this.#copy(event));
-    byId("leave").addEventListener("click", () => this.#leave());
+    byId("more-members").addEventListener("click", (event) => this.#more(event.currentTarget));
+    byId("find-member").addEventListener("input", () => this.#draw());
+    byId("leave").addEventListener("click", () => actions.leave());
   }
 
   show(conversation) {
     if (this.#shown !== conversation) this.#clear();
     this.#shown = conversation;
-    const { members, membersMore, role } = conversation;
-    byId("people-title").textContent = `Members (${members.size}${membersMore ? "+" : ""})`;
-    byId("add-form").hidden = !(RANK[role] >= RANK.admin);
-    byId("leave").hidden = role === undefined;
-    byId("invite-link").value = linkTo(conversation.id);
-    reconcile(byId("member-list"), [...members].map(([user, its]) => this.#row(conversation, user, its)));
+    const { id, peopleVersion, role, topic } = conversation;
+    const now = JSON.stringify([id, peopleVersion, role, topic]);
+    if (now === this.#drawn) return; // a thousand rows are not looked at for every message
+    this.#drawn = now;
+    this.#draw();
   }
 
-  #row(conversation, user, role) {
-    const { me } = conversation;
-    const mine = conversation.role;
-    const removable = user !== me && RANK[mine] >= RANK.admin && RANK[role] < RANK[mine];
-    const remove = () =>
-      h("button", { class: "link", type: "button", "aria-label": `Remove ${user}`, onclick: () => this.#remove(user) }, "Remove");
+  #draw() {
+    const { id, members, membersMore, role, banned, topic } = this.#shown;
+    const leads = RANK[role] >= RANK.admin;
+    byId("people-title").textContent = `Members (${members.size}${membersMore ? "+" : ""})`;
+    byId("people-topic").textContent = topic;
+    byId("add-form").hidden = byId("bans").hidden = !leads;
+    byId("leave").hidden = role === undefined;
+    byId("invite-link").value = linkTo(id);
+    byId("find-field").hidden = members.size <= MANY;
+    const wanted = byId("find-field").hidden ? "" : byId("find-member").value.trim().toLowerCase();
+    const found = [...members].filter(([user]) => user.toLowerCase().includes(wanted));
+    reconcile(byId("member-list"), found.slice(0, this.#most).map(([user, its]) => this.#row(user, its)));
+    byId("more-members").hidden = found.length <= this.#most && !membersMore;
+    reconcile(byId("ban-list"), [...banned].map((user) => this.#bannedRow(user)));
+  }
+
+  #row(user, its) {
+    const { me, role: mine } = this.#shown;
+    const items = user === me ? [] : this.#itemsFor(user, its, mine);
+    const menu = (event) => openMenu(event.currentTarget, { label: `About ${plain(user)}`, items });
     const make = () =>
       h(
         "li", {}, mark(user),
-        h("span", { class: "name" }, nameOf(user), ...(user === me ? [" (you)"] : [])),
-        ...(role === "member" ? [] : [h("span", { class: "role" }, role)]),
-        ...(removable ? [remove()] : []),
+        h("span", { class: "name" }, nameOf(user), user === me && " (you)"),
+        its !== "member" && h("span", { class: "role" }, ROLES[its] ?? its),
+        items.length > 0 && iconButton("more", `Change ${plain(user)}`, { "aria-haspopup": "menu", "data-part": "menu", onclick: menu }),
       );
-    return { key: user, version: `${role} ${removable}`, make };
+    return { key: user, version: `${its} ${mine}`, make };
+  }
+
+  #itemsFor(user, its, mine) {
+    const { id } = this.#shown;
+    if (!(RANK[mine] >= RANK.admin && RANK[its] < RANK[mine])) return [];
+    const roles = mine === "owner" ? ["reader", "member", "admin"] : ["reader", "member"];
+    const give = (role) => ({ label: `Make ${role}`, act: () => this.#attempt(() => this.#actions.setRole(id, user, role)) });
+    return [
+      ...roles.filter((role) => role !== its).map(give),
+      ...(mine === "owner" ? [{ label: "Make owner…", act: () => this.#transfer(user) }] : []),
+      { label: "Remove…", danger: true, act: () => this.#remove(user) },
+    ];
+  }
+
+  #bannedRow(user) {
+    const { id } = this.#shown;
+    const lift = async () => {
+      await this.#attempt(() => this.#actions.unban(id, user));
+      this.#draw();
+    };
+    const label = `Lift the ban of ${plain(user)}`;
+    const make = () =>
+      h("li", {}, mark(user), h("span", { class: "name" }, nameOf(user)), h("button", { class: "link", type: "button", "aria-label": label, onclick: lift }, "Lift ban"));
+    return { key: user, version: "", make };
   }
 
   #clear() {
-    byId("people-problem").textContent = "";
-    byId("invite-status").textContent = "";
-    byId("add-name").value = "";
+    this.#most = STEP;
+    byId("people-problem").textContent = byId("invite-status").textContent = "";
+    byId("add-name").value = byId("ban-name").value = byId("find-member").value = "";
   }
 
-  async #add(event) {
-    event.preventDefault();
-    const user = byId("add-name").value.trim();
-    if (await this.#attempt(() => this.#actions.add(this.#shown.id, user))) byId("add-name").value = "";
+  async #more(button) {
+    const shown = this.#shown;
+    this.#most += STEP;
+    await attempt(button, "people-problem", async () => {
+      // The first page is the one that the state had: its cursor is what is wanted.
+      while (shown.members.size < this.#most && shown.membersMore) await this.#actions.loadMore(shown);
+    });
+    if (shown === this.#shown) this.#draw();
+  }
+
+  async #ban(user) {
+    const { id } = this.#shown;
+    if (await ask(`Ban ${plain(user)} from this group?`, { value: "ban", label: "Ban" })) await this.#actions.remove(id, user, { ban: true });
   }
 
   async #remove(user) {
     const { id } = this.#shown;
-    if (!(await this.#actions.ask(`Remove ${user} from this group?`, "Remove"))) return;
-    await this.#attempt(() => this.#actions.remove(id, user));
+    const question = `Remove ${plain(user)} from this group? Who is banned cannot come back.`;
+    const answer = await ask(question, { value: "remove", label: "Remove" }, { value: "ban", label: "Remove and ban" });
+    if (answer) await this.#attempt(() => this.#actions.remove(id, user, { ban: answer === "ban" }));
   }
 
-  async #leave() {
-    const { id, name } = this.#shown;
-    if (!(await this.#actions.ask(`Leave “${name}”?`, "Leave"))) return;
-    await this.#attempt(() => this.#actions.leave(id));
+  async #transfer(user) {
+    const { id } = this.#shown;
+    const question = `Make ${plain(user)} the owner of this group? You will be an admin.`;
+    if (await ask(question, { value: "yes", label: "Make owner" })) await this.#attempt(() => this.#actions.setRole(id, user, "owner"));
   }
 
   async #copy(event) {
@@ -92,10 +145,8 @@ export class People {
     byId("people-problem").textContent = "";
     try {
       await action();
-      return true;
     } catch (error) {
-      byId("people-problem").textContent = explain(error);
-      return false;
+      byId("people-problem").textContent = error.code === undefined ? explain(error) : explainOther(error);
     }
   }
 }

@@ -3,23 +3,34 @@
  * which is told of every change by `onChange`.
  */
 
+import { Changes } from "./changes.js";
 import { Conversation } from "./conversation.js";
 
 /** How much of a group is shown before older messages are scrolled to. */
 const FIRST_EVENTS = 50;
 const PAGE = 50;
+/** The most that the server gives at once, where a certain message is looked for. */
+const LARGE_PAGE = 200;
+const MEMBERS_PAGE = 1000;
+const SAVE_MS = 1000;
 
 export class Session {
-  /** Group id → Conversation, in the order of the list. @type {Map<string, Conversation>} */
+  /** Group id → Conversation, the one opened last first. @type {Map<string, Conversation>} */
   conversations = new Map();
   me = "";
   limits = null;
+  /** What changes messages that are there. @type {Changes} */
+  changes;
   #client;
   #newId;
   #store;
   #onChange;
   #subscriptions = new Map();
-  #loading = new Set();
+  /** Group → the page that is on its way. @type {Map<string, Promise<void>>} */
+  #loading = new Map();
+  /** Conversations whose `seen` is to be remembered, and the timer of that. @type {Set<Conversation>} */
+  #seen = new Set();
+  #saving;
 
   /**
    * @param {object} parts
@@ -33,6 +44,7 @@ export class Session {
     this.#newId = newId;
     this.#store = store;
     this.#onChange = onChange;
+    this.changes = new Changes({ client, newId, onChange });
   }
 
   /** Connects, then follows the groups that this user had open. Rejects when the server refuses for good. */
@@ -40,13 +52,11 @@ export class Session {
     const hello = await this.#client.connect();
     this.me = hello.user;
     this.limits = hello.limits;
-    for (const { id, name } of this.#store.groups(this.me)) this.#follow(id, name);
+    for (const { id, name, seen } of this.#store.groups(this.me)) this.#follow(id, name, seen);
     this.#onChange();
   }
 
-  end() {
-    this.#client.close();
-  }
+  // Groups and their members.
 
   /** The group `id`, followed from now on if it was not. */
   open(id) {
@@ -58,9 +68,9 @@ export class Session {
     return conversation;
   }
 
-  /** Creates a group and returns its id. */
-  async create(name, { open }) {
-    const { group } = await this.#client.request("create_group", { name, join: open ? "open" : "invite" });
+  /** Creates a group of these settings and returns its id. */
+  async create(settings) {
+    const { group } = await this.#client.request("create_group", settings);
     this.open(group);
     return group;
   }
@@ -85,6 +95,12 @@ export class Session {
     this.forget(id);
   }
 
+  /** Ends the group for all of its members. */
+  async deleteGroup(id) {
+    await this.#client.deleteGroup(id);
+    this.forget(id);
+  }
+
   /** Takes a group off the list; memberships stay. */
   forget(id) {
     this.#subscriptions.get(id)?.close();
@@ -94,17 +110,42 @@ export class Session {
     this.#onChange();
   }
 
+  updateGroup(id, settings) {
+    return this.#client.updateGroup(id, settings);
+  }
+
   addMember(id, user) {
     return this.#client.request("add_member", { group: id, user });
   }
 
-  removeMember(id, user) {
-    return this.#client.request("remove_member", { group: id, user });
+  removeMember(id, user, { ban = false } = {}) {
+    return this.#client.request("remove_member", { group: id, user, ...(ban ? { ban } : {}) });
   }
 
-  /** Writes a message: it is shown at once, and sent until there is an outcome. */
-  send(conversation, text) {
-    const unsent = { id: this.#newId(), text, at: new Date().toISOString() };
+  async unban(id, user) {
+    await this.#client.unban(id, user);
+    this.conversations.get(id)?.banned.delete(user); // without an event, where the user was not banned
+  }
+
+  /** `owner` transfers the ownership. */
+  setRole(id, user, role) {
+    return this.#client.setRole(id, user, role);
+  }
+
+  /** Fetches the next page of members, where the state had not all of them. */
+  async loadMembers(conversation) {
+    const { id, membersCursor } = conversation;
+    const asked = { group: id, limit: MEMBERS_PAGE, ...(membersCursor === undefined ? {} : { cursor: membersCursor }) };
+    const { members, cursor } = await this.#client.request("members", asked);
+    conversation.addMembers(members, cursor);
+    this.#onChange();
+  }
+
+  // Messages.
+
+  /** Writes a message: it is shown at once, and sent until there is an outcome. `with_`: `{reply_to?, mentions?}`. */
+  send(conversation, text, with_ = {}) {
+    const unsent = { id: this.#newId(), text, at: new Date().toISOString(), ...with_ };
     conversation.addUnsent(unsent);
     this.#transmit(conversation, unsent);
   }
@@ -122,22 +163,75 @@ export class Session {
   }
 
   /** Fetches the page of messages before the first one shown; one at a time a group. */
-  async loadEarlier(conversation) {
-    const { id, earliest } = conversation;
-    if (this.#loading.has(id) || !conversation.hasEarlier) return;
-    this.#loading.add(id);
+  loadEarlier(conversation, limit = PAGE) {
+    const { id, hasEarlier } = conversation;
+    if (!hasEarlier) return Promise.resolve();
+    if (!this.#loading.has(id)) {
+      this.#loading.set(id, this.#load(conversation, limit).finally(() => this.#loading.delete(id)));
+    }
+    return this.#loading.get(id);
+  }
+
+  /** Fetches older messages until `seq` is among them, or is known not to be. */
+  async reach(conversation, seq) {
+    while (conversation.hasEarlier && conversation.earliest > seq) {
+      const { earliest } = conversation;
+      await this.loadEarlier(conversation, LARGE_PAGE);
+      if (conversation.earliest === earliest && conversation.hasEarlier) return; // a reset came in between
+    }
+  }
+
+  /** Fetches a message that another one quotes, once. */
+  async loadQuote(conversation, seq) {
+    conversation.setQuote(seq, null);
     try {
-      const { messages, more } = await this.#client.request("history", { group: id, before: earliest, limit: PAGE });
+      const { messages } = await this.#client.request("history", { group: conversation.id, before: seq + 1, limit: 1 });
+      conversation.setQuote(seq, messages.find((message) => message.seq === seq) ?? null);
+    } catch {
+      return; // it is named, and not shown
+    }
+    this.#onChange();
+  }
+
+  async #load(conversation, limit) {
+    const { id, earliest } = conversation;
+    conversation.awaitPage();
+    try {
+      const { messages, more } = await this.#client.request("history", { group: id, before: earliest, limit });
       // Where a reset came in between, the page belongs to a log that is no more.
       if (conversation.earliest === earliest) conversation.prepend(messages, more);
       this.#onChange();
     } finally {
-      this.#loading.delete(id);
+      conversation.awaitPage(false);
     }
   }
 
-  #follow(id, name) {
-    const conversation = new Conversation(id, this.me, name);
+  // What the browser remembers.
+
+  /** The newest of a group was looked at. It is remembered soon: not with every message of a busy group. */
+  markSeen(conversation) {
+    if (conversation.phase !== "open" || !conversation.markSeen()) return;
+    this.#seen.add(conversation);
+    this.#saving ??= setTimeout(() => this.saveSeen(), SAVE_MS);
+  }
+
+  /** Remembers it now, because the page is left. */
+  saveSeen() {
+    clearTimeout(this.#saving);
+    this.#saving = undefined;
+    for (const each of this.#seen) if (this.conversations.get(each.id) === each) this.#store.remember(this.me, each);
+    this.#seen.clear();
+  }
+
+  /** What is being written in a group. */
+  setDraft(conversation, draft) {
+    conversation.draft = draft;
+    this.#store.setDraft(this.me, conversation.id, draft);
+  }
+
+  #follow(id, name, seen) {
+    const conversation = new Conversation(id, this.me, name, seen);
+    conversation.draft = this.#store.draft(this.me, id);
     this.conversations.set(id, conversation);
     this.#subscribe(conversation);
     for (const unsent of this.#store.unsent(this.me, id)) {
@@ -154,7 +248,10 @@ export class Session {
     };
     const on = {
       onEvent: changes((event) => conversation.apply(event)),
-      onReset: changes(() => conversation.reset()),
+      onReset: changes(() => {
+        conversation.seen = null;
+        conversation.reset();
+      }),
       onState: changes((state) => {
         conversation.setState(state);
         this.#store.remember(this.me, conversation);
@@ -167,11 +264,11 @@ export class Session {
     this.#subscriptions.set(id, this.#client.subscribe(id, { last: FIRST_EVENTS }, on));
   }
 
-  async #transmit(conversation, { id, text }) {
+  async #transmit(conversation, { id, text, reply_to, mentions }) {
     this.#saveUnsent(conversation);
     this.#onChange();
     try {
-      const { seq } = await this.#client.send(conversation.id, text, { client_msg_id: id });
+      const { seq } = await this.#client.send(conversation.id, text, { client_msg_id: id, reply_to, mentions });
       conversation.acknowledge(id, seq);
     } catch (error) {
       if (error.code === "closed") return; // signed out: it is sent at the next start of this tab
@@ -183,6 +280,7 @@ export class Session {
 
   #saveUnsent({ id, unsent }) {
     const open = unsent.filter(({ seq }) => seq === undefined);
-    this.#store.setUnsent(this.me, id, open.map(({ id: key, text, at }) => ({ id: key, text, at })));
+    const kept = open.map(({ id: key, text, at, reply_to, mentions }) => ({ id: key, text, at, reply_to, mentions }));
+    this.#store.setUnsent(this.me, id, kept);
   }
 }

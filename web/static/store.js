@@ -1,9 +1,9 @@
 /**
- * What the browser remembers. For this user: the groups that were opened. For this tab: who is signed in, and messages
- * without an outcome, which a reload sends again under the same id.
+ * What the browser remembers. For this user: the groups that were opened, and how far each was read. For this tab: who is
+ * signed in, what is being written, and messages without an outcome, which a reload sends again under the same id.
  */
 
-const MAX_GROUPS = 50;
+const MAX_GROUPS = 200;
 
 export class Store {
   #lasting;
@@ -33,36 +33,48 @@ export class Store {
     return read(this.#lasting, "auerbach.name", "");
   }
 
-  /** The groups of `user`, newest first: `[{id, name}]`. */
+  /** The groups of `user`, newest first: `[{id, name, seen}]`, `seen` being the seq up to which it was read. */
   groups(user) {
-    return read(this.#lasting, `auerbach.groups.${user}`, []);
+    return read(this.#lasting, groupsKey(user), []);
   }
 
-  /** Puts a group first, or changes its name in its place; the oldest beyond `MAX_GROUPS` are forgotten. */
-  remember(user, { id, name }) {
+  /** Puts a group first, or changes what is known of it in its place; the oldest beyond `MAX_GROUPS` are forgotten. */
+  remember(user, { id, name, seen }) {
     const groups = this.groups(user);
     const known = groups.find((group) => group.id === id);
-    if (known) known.name = name;
-    else groups.unshift({ id, name });
-    write(this.#lasting, `auerbach.groups.${user}`, groups.slice(0, MAX_GROUPS));
+    if (known) Object.assign(known, { name, seen });
+    else groups.unshift({ id, name, seen });
+    write(this.#lasting, groupsKey(user), groups.slice(0, MAX_GROUPS));
   }
 
   forget(user, id) {
-    write(this.#lasting, `auerbach.groups.${user}`, this.groups(user).filter((group) => group.id !== id));
+    write(this.#lasting, groupsKey(user), this.groups(user).filter((group) => group.id !== id));
     this.setUnsent(user, id, []);
+    this.setDraft(user, id, null);
   }
 
-  /** Messages without an outcome: `[{id, text, at}]`, `id` being the client_msg_id. */
+  /** Messages without an outcome: `[{id, text, at, reply_to?, mentions?}]`, `id` being the client_msg_id. */
   unsent(user, group) {
-    return read(this.#tab, unsentKey(user, group), []);
+    return read(this.#tab, keyOf("unsent", user, group), []);
   }
 
   setUnsent(user, group, unsent) {
-    write(this.#tab, unsentKey(user, group), unsent.length ? unsent : null);
+    write(this.#tab, keyOf("unsent", user, group), unsent.length ? unsent : null);
+  }
+
+  /** What is being written: `{text, replyTo}`. */
+  draft(user, group) {
+    return read(this.#tab, keyOf("draft", user, group), { text: "", replyTo: null });
+  }
+
+  setDraft(user, group, draft) {
+    write(this.#tab, keyOf("draft", user, group), draft?.text || draft?.replyTo ? draft : null);
   }
 }
 
-const unsentKey = (user, group) => `auerbach.unsent.${JSON.stringify([user, group])}`;
+const groupsKey = (user) => `auerbach.groups.${user}`;
+
+const keyOf = (what, user, group) => `auerbach.${what}.${JSON.stringify([user, group])}`;
 
 function read(storage, key, otherwise) {
   try {

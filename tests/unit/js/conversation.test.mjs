@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Conversation } from "../../../web/static/conversation.js";
+import { reactionsOf } from "../../../web/static/items.js";
 import { event } from "./fake_socket.mjs";
 
 const STATE = {
@@ -43,8 +44,8 @@ test("live events change members and the name, and are told", () => {
   assert.deepEqual(texts(conversation).slice(2), [
     [{ user: "alice" }, " added ", { user: "eve" }],
     [{ user: "alice" }, " removed ", { user: "bob" }],
-    [{ user: "alice" }, " renamed the group to “H”"],
-    [{ user: "alice" }, " made ", { user: "eve" }, " owner"],
+    [{ user: "alice" }, " ", "renamed the group to “H”"],
+    [{ user: "alice" }, " made ", { user: "eve" }, " the owner"],
   ]);
 });
 
@@ -170,10 +171,75 @@ test("a reset drops what was shown and keeps what is on its way", () => {
 test("a tab that stays open keeps the newest, and fetches the rest again", () => {
   const conversation = opened();
 
-  for (let seq = 11; seq <= 2011; seq++) conversation.apply(event(seq));
+  for (let seq = 11; seq <= 20_011; seq++) conversation.apply(event(seq));
 
-  assert.equal(conversation.items.length, 1500 + 2011 - 2009);
-  assert.equal(conversation.items.at(-1).seq, 2011);
+  assert.equal(conversation.items.length, 15_000 + 20_011 - 20_009);
+  assert.equal(conversation.items.at(-1).seq, 20_011);
   assert.equal(conversation.earliest, conversation.items[0].seq);
   assert.ok(conversation.hasEarlier);
+});
+
+test("a page that is older than a change that came meanwhile is shown changed", () => {
+  const conversation = opened();
+  conversation.awaitPage();
+
+  conversation.apply(event(11, { kind: "message.edited", data: { target: 7, text: "better" } }));
+  conversation.apply(event(12, { kind: "reaction.added", by: "eve", data: { target: 7, emoji: "👍" } }));
+  conversation.prepend([{ seq: 7, at: "", by: "bob", text: "m7", reactions: { "👍": ["bob"] } }], false);
+
+  const [first] = conversation.items;
+  assert.deepEqual([first.text, [...first.reactions.get("👍")]], ["better", ["bob", "eve"]]);
+});
+
+test("reactions with the names of an object's own parts are reactions like others", () => {
+  const conversation = opened();
+  const reactions = JSON.parse('{"__proto__": ["bob"], "constructor": ["bob"]}');
+
+  conversation.prepend([{ seq: 7, at: "", by: "bob", text: "m7", reactions }], false);
+
+  assert.deepEqual(reactionsOf(conversation.items[0], "alice").map(({ emoji }) => emoji), ["__proto__", "constructor"]);
+});
+
+test("a reaction of one's own is shown at once, and once when its event has come", () => {
+  const conversation = opened();
+  const [item] = conversation.items;
+  item.wants.set("👍", true);
+  assert.deepEqual(reactionsOf(item, "alice"), [{ emoji: "👍", users: ["alice"], own: true, more: false }]);
+
+  conversation.apply(event(11, { kind: "reaction.added", by: "alice", data: { target: 9, emoji: "👍" } }));
+
+  assert.equal(item.wants.size, 0);
+  assert.deepEqual(reactionsOf(item, "alice"), [{ emoji: "👍", users: ["alice"], own: true, more: false }]);
+});
+
+test("what was read before a reload is no news, and what came since is", () => {
+  const conversation = new Conversation("g", "alice", "G", 8);
+
+  conversation.setState(STATE);
+  for (const seq of [7, 8, 9, 10]) conversation.apply(event(seq, { data: { text: "hi", mentions: ["alice"] } }));
+
+  assert.deepEqual([conversation.unread, conversation.mentioned], [2, true]);
+  conversation.markSeen();
+  assert.deepEqual([conversation.unread, conversation.mentioned, conversation.seen], [0, false, 10]);
+});
+
+test("pruned history is gone and not looked for", () => {
+  const conversation = opened();
+
+  conversation.apply(event(11, { kind: "history.pruned", by: null, data: { through: 9 } }));
+
+  assert.deepEqual(texts(conversation), ["m10"]);
+  assert.ok(!conversation.hasEarlier);
+});
+
+test("of a group with more members than the server tells at once, the rest come in pages", () => {
+  const conversation = new Conversation("g", "zoe");
+  conversation.setState({ ...STATE, members_more: true });
+  assert.equal(conversation.role, "member");
+
+  conversation.addMembers([{ user: "zoe", role: "admin" }], undefined);
+
+  assert.equal(conversation.role, "admin");
+  assert.deepEqual([...conversation.members.keys()], ["alice", "bob", "zoe"]);
+  assert.ok(!conversation.membersMore);
 });

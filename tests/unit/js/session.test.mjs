@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { ChatError } from "../../../clients/js/auerbach.js";
 import { Session } from "../../../web/static/session.js";
 import { Store } from "../../../web/static/store.js";
-import { HELLO, settled } from "./fake_socket.mjs";
+import { event, HELLO, settled } from "./fake_socket.mjs";
 
 /** The browser's Storage. */
 class Storage {
@@ -37,6 +37,12 @@ class FakeClient {
   }
   send(group, text, { client_msg_id }) {
     return new Promise((resolve, reject) => this.sends.push({ group, text, id: client_msg_id, resolve, reject }));
+  }
+  edit(group, seq, text, { client_msg_id }) {
+    return this.request("edit", { seq, text, client_msg_id });
+  }
+  react(group, seq, emoji) {
+    return this.request("react", { seq, emoji });
   }
   subscribe(group, start, on) {
     this.followed.set(group, on);
@@ -178,4 +184,68 @@ test("without a working storage the page works, and forgets", async () => {
   session.open("g");
 
   assert.ok(session.conversations.has("g"));
+});
+
+test("a change that is refused is kept, and tried again as the same request", async () => {
+  const { client, session } = await begun();
+  const conversation = session.open("g");
+  client.followed.get("g").onState(STATE);
+  client.followed.get("g").onEvent(event(4, { by: "alice", data: { text: "old" } }));
+  const [item] = conversation.items;
+  client.answers.edit = new ChatError("unavailable", "no", { temporary: true });
+  await session.changes.edit(conversation, item, "new");
+  assert.equal(item.change.problem.code, "unavailable");
+
+  client.answers.edit = { seq: 5 };
+  await session.changes.retry(conversation, item);
+
+  assert.equal(item.change.problem, null);
+  const edits = client.asked.filter(([type]) => type === "edit").map(([, fields]) => fields);
+  assert.deepEqual(edits, [edits[0], edits[0]]);
+  client.followed.get("g").onEvent(event(5, { kind: "message.edited", by: "alice", data: { target: 4, text: "new" } }));
+  assert.deepEqual([item.text, item.change], ["new", null]);
+});
+
+test("a reaction that is refused is taken back", async () => {
+  const { client, session } = await begun();
+  const conversation = session.open("g");
+  client.followed.get("g").onState(STATE);
+  client.followed.get("g").onEvent(event(4));
+  const [item] = conversation.items;
+  client.answers.react = new ChatError("no_such_message", "no");
+
+  const reacting = session.changes.react(conversation, item, "👍", true);
+  assert.deepEqual([...item.wants], [["👍", true]]);
+  await assert.rejects(reacting, { code: "no_such_message" });
+
+  assert.equal(item.wants.size, 0);
+});
+
+test("a message far back is reached page by page, and a quote is fetched once", async () => {
+  const { client, session } = await begun();
+  const conversation = session.open("g");
+  client.followed.get("g").onState({ ...STATE, seq: 500 });
+  client.request = async (type, fields) => {
+    client.asked.push([type, fields]);
+    const seqs = Array.from({ length: fields.limit }, (_, i) => fields.before - fields.limit + i).filter((seq) => seq > 0);
+    return { messages: seqs.map((seq) => ({ seq, at: "", by: "bob", text: `m${seq}` })), more: seqs[0] > 1 };
+  };
+
+  await session.loadQuote(conversation, 20);
+  await session.reach(conversation, 150);
+
+  assert.deepEqual(client.asked.map(([, { before, limit }]) => [before, limit]), [[21, 1], [501, 200], [301, 200]]);
+  assert.equal(conversation.messageAt(20).text, "m20");
+  assert.equal(conversation.messageAt(150).text, "m150");
+});
+
+test("what is being written is there again after a reload", async () => {
+  const first = await begun();
+  const conversation = first.session.open("g");
+  first.client.followed.get("g").onState(STATE);
+  first.session.setDraft(conversation, { text: "hal", replyTo: 3 });
+
+  const { session } = await begun(first.store);
+
+  assert.deepEqual(session.conversations.get("g").draft, { text: "hal", replyTo: 3 });
 });
