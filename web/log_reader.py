@@ -154,6 +154,8 @@ class LogReader:
             offset, epoch = (owner.offset, owner.epoch) if owner is not None else (low, -1)
             if offset > end:
                 raise OtherLogError(f"{topics.EVENTS}/{p} ends at {end}, its owner record names {offset}: another log?")
+            # Retention may have taken what was behind the record of an owner that has written nothing since.
+            offset = max(offset, low)
             start.events[p], start.ends[p] = (offset, epoch), end
             event_places.append(TopicPartition(topics.EVENTS, p, offset))
         consumer.assign([*replies, *owner_places, *revocation_places, *event_places])

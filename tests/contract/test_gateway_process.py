@@ -9,9 +9,12 @@ from pathlib import Path
 import aiohttp
 import msgspec
 import pytest
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from app.kafka import topics
+from app.kafka.producer import Producer
+from app.reads import OwnerRecord, encode_owner
 from tests.contract.client import Client
 from tests.support.ports import free_ports
 from tests.support.stack import Command, clean_environment
@@ -68,6 +71,19 @@ def lines(gateway: Command) -> list[str]:
     return [line for line in gateway.printed().splitlines() if "rdkafka" not in line]
 
 
+def truncate(admin: AdminClient, end: int) -> None:
+    """Have the log's first partition begin at `end`."""
+    [deleted] = admin.delete_records([TopicPartition(topics.EVENTS, 0, end)]).values()
+    deleted.result(10)
+
+
+def critical(gateway: Command) -> str:
+    """Why it cannot go on, which it says once."""
+    [said] = [said for line in lines(gateway) if (said := msgspec.json.decode(line))["level"] == "critical"]
+    assert said["event"] == "the gateway cannot go on"
+    return str(said["why"])
+
+
 def test_a_start_that_cannot_succeed_is_one_line_each(module_broker: str, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -97,9 +113,7 @@ async def test_a_gateway_whose_log_is_made_anew_closes_with_4409_and_says_so_in_
     assert await client.closed() == 4409
     assert client.others == []
     assert await asyncio.to_thread(gateway.ended) == 1
-    [said] = [said for line in lines(gateway) if (said := msgspec.json.decode(line))["level"] == "critical"]
-    assert said["event"] == "the gateway cannot go on"
-    assert "another log" in said["why"]
+    assert "another log" in critical(gateway)
 
 
 async def test_a_gateway_that_is_told_to_end_is_red_first_then_says_bye_and_ends_with_0(
@@ -138,3 +152,28 @@ async def test_the_second_signal_ends_it_at_once(
     assert await asyncio.to_thread(gateway.ended) == 1
     assert await client.closed() == 1006
     assert client.others == []
+
+
+async def test_a_gateway_begins_where_the_log_does_if_its_owner_named_a_place_before_and_not_at_all_beyond_its_end(
+    made: AdminClient, module_broker: str, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    """Retention takes the first records of a log; one that ends before a place that was written down is another one."""
+    producer = Producer(module_broker)
+    end = 1 + await producer.deliver(topics.EVENTS, 0, key=b"g", value=b"any record")
+    await asyncio.to_thread(truncate, made, end)
+    log_id = topics.check(module_broker, "auerbach").log_id
+
+    async def own(place: int, epoch: int) -> None:
+        owner = OwnerRecord(url="http://127.0.0.1:9", epoch=epoch, offset=place, worker="w", log=log_id)
+        await producer.deliver(topics.OWNERS, 0, key=b"0", value=encode_owner(owner))
+
+    await own(0, epoch=1)
+    gateway = Gateway(tmp_path / "before", module_broker)
+    await gateway.serves(http)
+    assert (await gateway.readiness(http))[1] == ["an owner of partition 1"]
+    await asyncio.to_thread(gateway.stop)
+    await own(99, epoch=2)
+    beyond = Gateway(tmp_path / "beyond", module_broker)
+    assert await asyncio.to_thread(beyond.ended) == 1
+    assert "its owner record names 99: another log?" in critical(beyond)
+    await producer.close(5)
