@@ -497,7 +497,6 @@ export class Client {
    * @param {string | undefined} token
    */
   #receive(link, text, token) {
-    if (this.#link !== link) return;
     link.heardAt = performance.now();
     const frame = parse(text);
     switch (frame?.type) {
@@ -653,8 +652,6 @@ export class Conversation {
   #listeners = new Set();
   /** By `client_msg_id`: ends the sending. @type {Map<string, AbortController>} */
   #sending = new Map();
-  /** Events up to here are in the state that came: they change no member. */
-  #stateSeq = 0;
   /** The seq before which nothing was fetched yet. @type {number | null} */
   #earliest = null;
   /** Another one whenever all that was shown is void. */
@@ -856,7 +853,7 @@ export class Conversation {
 
   #clear() {
     this.posted = [];
-    this.seq = this.#stateSeq = 0;
+    this.seq = 0;
     this.#earliest = null;
     this.more = false;
     this.#life += 1;
@@ -883,8 +880,9 @@ export class Conversation {
     this.members = new Map(state.members.map((member) => [member.user, { ...member }]));
     this.membersMore = Boolean(state.members_more);
     this.#changed = null;
-    this.seq = this.#stateSeq = state.seq;
-    this.#reach(state.seq + 1);
+    this.seq = state.seq;
+    this.#earliest = state.seq + 1;
+    this.more = true; // as far as is known: the first page tells
     this.#drop(({ seq }) => seq !== undefined && seq <= state.seq);
     if (this.#recent > 0) this.older(this.#recent).catch(ignore); // refused: it can be asked for as any older page
     this.#tell({ kind: "state" });
@@ -895,23 +893,19 @@ export class Conversation {
     this.phase = "ended";
     this.ended = why;
     this.#subscription = null;
-    this.#life += 1;
-    this.#loading = null;
     this.#tell({ kind: "ended", why });
   }
 
   /** @param {Withheld} withheld */
   #withhold(withheld) {
-    this.#reach(withheld.from);
-    this.seq = Math.max(this.seq, withheld.through);
+    this.seq = withheld.through;
     this.#tell({ kind: "withheld", withheld });
   }
 
   /** @param {GroupEvent} event */
   #apply(event) {
-    this.#reach(event.seq);
-    this.seq = Math.max(this.seq, event.seq);
-    if (event.seq > this.#stateSeq) this.#changeState(event);
+    this.seq = event.seq;
+    this.#changeState(event);
     if (event.kind === "message.posted") this.#append(event);
     else if (event.kind === "history.pruned") this.#prune(event.data.through);
     else if (!this.#amend(event) && this.#loading !== null) this.#keepLate(event);
@@ -990,7 +984,6 @@ export class Conversation {
       }
     } else if (kind === "member.joined") {
       this.#changed?.add(data.user);
-      this.members.delete(data.user); // the order is that of joining
       this.members.set(data.user, { user: data.user, role: data.role });
     } else if (kind === "member.left" || kind === "member.removed") {
       this.#changed?.add(data.user);
@@ -1007,17 +1000,8 @@ export class Conversation {
    * @param {Role} role
    */
   #setRole(user, role) {
-    const member = this.members.get(user);
     this.#changed?.add(user);
-    // Where only the first thousand are here, somebody else may have the role.
-    if (member || this.membersMore) this.members.set(user, { ...member, user, role });
-  }
-
-  /** @param {number} seq */
-  #reach(seq) {
-    if (this.#earliest !== null && seq >= this.#earliest) return;
-    this.#earliest = seq;
-    this.more = seq > this.first;
+    this.members.set(user, { ...this.members.get(user), user, role });
   }
 
   /**
@@ -1290,9 +1274,11 @@ class Requests {
     /** @type {Request} */
     const request = {
       id, type, text, lane, sentAt: 0, refusals: 0, again: undefined, timer: undefined, signal, done, fail,
-      deadline: performance.now() + timeoutMs, onAbort: () => this.#fail(request, aborted(signal)),
+      deadline: performance.now() + timeoutMs, onAbort: () => this.#giveUp(request),
     };
-    request.timer = setTimeout(() => this.#expire(request), Math.min(timeoutMs, MAX_TIMER_MS));
+    request.timer = setTimeout(() => {
+      this.#fail(request, new ChatError("timeout", "no reply in time: the outcome is unknown", { temporary: true }));
+    }, Math.min(timeoutMs, MAX_TIMER_MS));
     signal?.addEventListener("abort", request.onAbort, { once: true });
     this.#open.set(id, request);
     this.pump();
@@ -1410,9 +1396,9 @@ class Requests {
   }
 
   /** @param {Request} request */
-  #expire(request) {
-    this.#fail(request, new ChatError("timeout", "no reply in time: the outcome is unknown", { temporary: true }));
-    this.pump();
+  #giveUp(request) {
+    this.#fail(request, aborted(request.signal));
+    this.pump(); // what had to wait behind it
   }
 
   /**

@@ -126,6 +126,25 @@ test("messages are as history has them: edited, deleted, reacted to, answered, w
   assert.equal(before.text, "m3");
 });
 
+for (const emoji of ["constructor", "__proto__", "toString"]) {
+  test(`an emoji may be any text: ${emoji}`, async (t) => {
+    const { Socket, g } = await opened(t);
+
+    Socket.last.receive(changed(5, "reaction.added", { target: 3, emoji }));
+
+    assert.deepEqual(Object.entries(g.message(3).reactions), [[emoji, ["bob"]]]);
+  });
+}
+
+test("what is pruned below that is shown changes nothing, and what is no seq neither", async (t) => {
+  const { Socket, g } = await opened(t);
+
+  Socket.last.receive(changed(5, "history.pruned", { through: 0 }), changed(6, "history.pruned", { through: "all" }));
+  g.older().catch(() => {});
+
+  assert.deepEqual([texts(g), g.more, Socket.last.asked("history").before], [["m2", "m3", "m4"], true, 2]);
+});
+
 test("what is withheld or pruned is not there, and there is nothing before it", async (t) => {
   const { Socket, g, told } = await opened(t);
 
@@ -165,6 +184,38 @@ test("an own message is shown at once and replaced by its event, whether that or
   assert.deepEqual(g.pending, []);
   assert.equal(g.message(6).client_msg_id, one.client_msg_id);
   assert.ok(told.includes("pending"));
+});
+
+test("an own message whose event does not name it is shown once all the same", async (t) => {
+  const { Socket, g } = await opened(t);
+  g.post("hello");
+  Socket.last.reply("send", { seq: 5, duplicate: false });
+  await settled();
+
+  Socket.last.receive(event(5, { by: "alice", data: { text: "hello" } }));
+
+  assert.deepEqual(texts(g), ["m2", "m3", "m4", "hello"]);
+});
+
+test("what was on its way is shown once where a page or a state has it already", async (t) => {
+  const parts = await opened(t);
+  const { Socket, g } = parts;
+  const one = g.post("one");
+  const { client_msg_id } = g.post("two");
+  Socket.last.receive({ type: "reply", id: Socket.last.sent.at(-2).id, ok: true, seq: 5 });
+  await settled();
+  assert.equal(g.pending.find((each) => each.client_msg_id === one.client_msg_id).status, "sent");
+
+  Socket.last.receive(changed(7, "poem.recited", {})); // a gap: 5 and 6 are fetched
+  Socket.last.refuse("subscribe", { code: "not_a_member" });
+  g.reopen();
+  Socket.last.reply("subscribe", { group: "g", seq: 6, from: 7, recovered: true, state: { ...STATE, seq: 6 } });
+  assert.deepEqual(texts(g), ["two"]);
+  const own = { by: "alice", client_msg_id };
+  await paged(Socket, [item(5, { by: "alice", text: "one" }), item(6, { ...own, text: "two" })], false);
+
+  assert.deepEqual(texts(g), ["one", "two"]);
+  assert.deepEqual(g.pending, []);
 });
 
 test("another user's message under the same client_msg_id replaces nothing", async (t) => {
@@ -393,6 +444,27 @@ test("more changes than are kept for a page have it fetched again", async (t) =>
 
   assert.equal(await page, 1);
   assert.equal(g.message(1).text, "v1005");
+  assert.equal(Socket.last.sent.filter(({ type }) => type === "history").length, 3);
+});
+
+test("a page of before a reset does not end the waiting for the one after it", async (t) => {
+  const parts = await opened(t);
+  const { Socket, g } = parts;
+  const page = g.older();
+  await reconnect(parts, { log: "log-2" });
+  Socket.last.reply("subscribe", { group: "g", seq: 2, from: 3, recovered: false });
+  const { id: lost } = Socket.last.asked("history");
+  Socket.last.reply("subscribe", { group: "g", seq: 2, from: 3, recovered: true, state: { ...STATE, seq: 2 } });
+  const { id } = Socket.last.asked("history");
+  assert.notEqual(id, lost);
+
+  Socket.last.receive({ type: "reply", id: lost, ok: true, messages: [item(1, { text: "old" })], more: true });
+  assert.equal(await page, 0);
+  Socket.last.receive(changed(3, "message.edited", { target: 2, text: "edited" }));
+  Socket.last.receive({ type: "reply", id, ok: true, messages: [item(2)], more: false });
+  await settled();
+
+  assert.deepEqual(texts(g), ["edited"]);
 });
 
 test("a page that cannot be had rejects, and can be asked for again", async (t) => {
@@ -425,6 +497,17 @@ test("the newest messages are held, as many as one says; older ones come back wh
 
   assert.deepEqual([asked.before, asked.limit], [oldest, 12 - held]);
   assert.equal(g.posted[0].seq, oldest - 1);
+});
+
+test("where the oldest messages went there are more, though there were none before", async (t) => {
+  const { Socket, g } = await opened(t, { most: 4, recent: 0 });
+  g.older();
+  await paged(Socket, [item(4)], false);
+  assert.equal(g.more, false);
+
+  for (let seq = 5; seq <= 9; seq++) Socket.last.receive(event(seq));
+
+  assert.equal(g.more, true);
 });
 
 test("a page that no longer goes with what is held is not shown", async (t) => {
@@ -463,8 +546,8 @@ test("states and events of which nothing is as it should be end nothing", async 
 
   const bad = [undefined, null, 7, [], { target: "x" }, { target: 5, emoji: {}, user: [] }];
   let seq = 5;
-  const kinds = ["message.posted", "message.edited", "message.deleted", "reaction.added", "member.joined"];
-  for (const kind of [...kinds, "group.updated", "history.pruned"]) {
+  const kinds = ["message.posted", "message.edited", "message.deleted", "reaction.added", "history.pruned"];
+  for (const kind of [...kinds, "group.updated", "member.joined", "member.role_changed", "member.removed"]) {
     for (const data of bad) Socket.last.receive(changed(seq++, kind, data));
   }
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { event, HELLO, online, settled, setUp } from "./fake_socket.mjs";
+import { Client } from "../../../clients/js/auerbach.js";
+import { event, HELLO, online, settled, setUp, socketClass } from "./fake_socket.mjs";
 
 test("connects with the user and the subprotocol, and resolves with the hello", async (t) => {
   const { client, Socket } = setUp(t);
@@ -464,6 +465,41 @@ test("after close nothing is left: no timer, no listener", async (t) => {
   assert.equal(Socket.all.length, 1);
   assert.equal(timers.callCount(), 0);
   assert.equal(asked, 1);
+});
+
+test("after close no timer of its is left, by the runtime's own count", async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+  const before = timers();
+  const Socket = socketClass();
+  const client = new Client("ws://chat.test", { WebSocket: Socket, getToken: () => jwt(1000) });
+  client.connect();
+  await settled();
+  Socket.last.accept({ limits: { requests_per_second: 1 } });
+  const end = new AbortController();
+  const asked = [client.send("g", "refused"), client.send("h", "given up", { signal: end.signal })];
+  for (let n = 0; n < 9; n++) asked.push(client.state(`paced ${n}`));
+  client.subscribe("i", {}, () => {});
+  for (const { id } of Socket.last.sent.filter(({ type }) => type !== "auth")) {
+    Socket.last.receive({ type: "reply", id, ok: false, error: { code: "unavailable", temporary: true } });
+  }
+  end.abort();
+  assert.ok(timers() > before);
+
+  client.close();
+  await Promise.allSettled(asked);
+
+  assert.equal(timers(), before);
+});
+
+test("a server that does not say its heartbeat is asked whether it is there", (t) => {
+  const { Socket, tick } = online(t, {});
+  Socket.last.drop();
+  tick(2000);
+  Socket.last.accept({ heartbeat_ms: undefined });
+
+  tick(31_000);
+
+  assert.deepEqual(Socket.last.sent.map(({ type }) => type), ["ping"]);
 });
 
 test("a client that is closed while it waits does not try again", (t) => {

@@ -272,6 +272,15 @@ test("all messages are fetched page by page, each once", async (t) => {
   assert.deepEqual(await seqs, [3, 4, 9]);
 });
 
+test("an empty page ends the messages, whatever it says of more", async (t) => {
+  const { client, Socket } = online(t);
+  const next = client.eachMessage("g").next();
+
+  Socket.last.reply("history", { messages: [], more: true });
+
+  assert.ok((await next).done);
+});
+
 test("what reads is asked again after a refusal for now, too", async (t) => {
   const { client, Socket, tick } = online(t);
   const page = client.history("g");
@@ -354,6 +363,47 @@ test("what is given up by its signal rejects as aborted, and is not repeated", a
   await assert.rejects(before, ({ cause }) => cause.message === "at once");
   assert.deepEqual(Socket.last.sent, []);
 });
+
+test("what waited behind a request that is given up is sent then", async (t) => {
+  const { client, Socket } = online(t);
+  const end = new AbortController();
+  const first = client.send("g", "one", { signal: end.signal });
+  Socket.last.refuse("send", { code: "unavailable", temporary: true });
+  client.send("g", "two").catch(() => {});
+
+  end.abort();
+
+  await assert.rejects(first, { code: "aborted" });
+  assert.deepEqual(Socket.last.sent.map(({ text }) => text), ["one", "two"]);
+});
+
+test("a refusal that comes twice has one repetition", async (t) => {
+  const { client, Socket, tick } = online(t);
+  client.send("g", "one").catch(() => {});
+  const { id } = Socket.last.asked("send");
+  const refusal = { type: "reply", id, ok: false, error: { code: "unavailable", temporary: true, retry_after_ms: 200 } };
+
+  Socket.last.receive(refusal, refusal);
+  tick(200);
+  Socket.last.receive({ type: "reply", id, ok: false, error: { code: "forbidden" } }, refusal);
+  tick(2000);
+
+  assert.equal(Socket.last.sent.length, 2);
+});
+
+for (const retry_after_ms of [null, -5, "soon", [], 1e400]) {
+  test(`a time to wait that is none is not waited: ${retry_after_ms}`, async (t) => {
+    const { client, Socket, tick } = online(t);
+    client.send("g", "one").catch(() => {});
+
+    Socket.last.refuse("send", { code: "unavailable", temporary: true, retry_after_ms });
+    tick(100);
+    assert.equal(Socket.last.sent.length, 1);
+    tick(300);
+
+    assert.equal(Socket.last.sent.length, 2);
+  });
+}
 
 test("what has its outcome no longer listens to its signal", async (t) => {
   const { client, Socket } = online(t);

@@ -383,6 +383,18 @@ test("closing and following again at once ends with following", (t) => {
   assert.deepEqual(Socket.last.sent.slice(1).map(({ type }) => type), ["unsubscribe", "subscribe"]);
 });
 
+test("what comes for a subscription that was replaced is not told", (t) => {
+  const { client, Socket } = online(t);
+  const told = [];
+  client.subscribe("g", { after: 9 }, { onReset: () => told.push("reset"), onEnd: () => told.push("end") });
+  const [{ id }] = Socket.last.sent;
+  client.subscribe("g", {}, {});
+
+  Socket.last.receive({ type: "reply", id, ok: true, group: "g", seq: 4, from: 5, recovered: false, state: STATE });
+
+  assert.deepEqual(told, []);
+});
+
 test("a handler that ends its subscription hears nothing more", (t) => {
   const { client, Socket } = online(t);
   const heard = [];
