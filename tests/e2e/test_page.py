@@ -144,6 +144,20 @@ def test_only_the_services_own_scripts_and_styles_run(person: NewPerson) -> None
     assert alice.page.evaluate("window.ran") is None
 
 
+def test_where_tokens_are_due_one_is_asked_for_and_why_it_was_refused_is_told(person: NewPerson) -> None:
+    alice = person()
+    alice.page.route("**/v1/config", lambda route: route.fulfill(json={"dev": False}))
+
+    alice.page.goto(alice.url)
+    expect(alice.page.get_by_label("Access token")).to_be_focused()
+    expect(alice.page.get_by_label("Name", exact=True)).to_be_hidden()
+    alice.page.keyboard.type("no token at all")
+    alice.page.keyboard.press("Enter")
+
+    expect(alice.page.get_by_role("alert").first).to_contain_text("The server did not let you in")
+    expect(alice.page.get_by_label("Access token")).to_be_focused()
+
+
 def test_a_message_that_is_refused_can_be_discarded(person: NewPerson) -> None:
     alice = person()
     alice.sign_in("alma")

@@ -16,19 +16,19 @@ def two_in(person: NewPerson, group: str) -> tuple[Person, Person]:
 
 def test_ones_own_messages_are_changed_and_taken_back_for_all(person: NewPerson) -> None:
     alice, bob = two_in(person, "Changes")
-    alice.say("frist", "a slip")
-    expect(bob.messages).to_have_text(["frist", "a slip"])
+    alice.say("one moment", "a slip")
+    expect(bob.messages).to_have_text(["one moment", "a slip"])
 
-    alice.choose("frist", "Edit")
-    expect(alice.box).to_have_value("frist")
-    alice.say("first")
-    expect(bob.message("first")).to_contain_text("edited")
+    alice.choose("one moment", "Edit")
+    expect(alice.box).to_have_value("one moment")
+    alice.say("a moment")
+    expect(bob.message("a moment")).to_contain_text("edited")
     alice.choose("a slip", "Delete…")
     alice.answer("Delete")
 
-    expect(bob.messages).to_have_text(["first", "This message was deleted"])
-    bob.message("first").hover()
-    bob.message("first").get_by_role("button", name="More").click()
+    expect(bob.messages).to_have_text(["a moment", "This message was deleted"])
+    bob.message("a moment").hover()
+    bob.message("a moment").get_by_role("button", name="More").click()
     expect(bob.page.get_by_role("menuitem", name="Reply")).to_be_visible()
     expect(bob.page.get_by_role("menuitem", name="Edit")).to_have_count(0)
     expect(bob.page.get_by_role("menuitem", name="Delete…")).to_have_count(0)

@@ -104,6 +104,8 @@ async function start() {
 let drawing = false;
 /** The group on the page. @type {import("./conversation.js").Conversation | null} */
 let shown = null;
+/** Whether the focus goes to the message once the group is open. */
+let awaitsOpening = false;
 let wantsPeople = matchMedia(WIDE).matches;
 
 /** Brings the page up to date, once for all changes of a moment. */
@@ -147,17 +149,19 @@ function drawConversation(conversation) {
   byId("conversation").hidden = conversation === null;
   forms.show(conversation);
   if (conversation === null) return;
-  const { phase, problem, items } = conversation;
-  const closed = phase === "closed";
+  const { phase, problem, items, role } = conversation;
+  const [open, closed] = [phase === "open", phase === "closed"];
   drawHead(conversation);
   byId("log").hidden = closed && items.length === 0;
-  byId("no-messages").hidden = phase !== "open" || items.some(({ kind }) => kind === "message") || conversation.hasEarlier || conversation.unsent.length > 0;
-  byId("composer").hidden = closed || conversation.role === "reader";
-  byId("readers-only").hidden = closed || conversation.role !== "reader";
+  byId("no-messages").hidden = !open || items.some(({ kind }) => kind === "message") || conversation.hasEarlier || conversation.unsent.length > 0;
+  byId("composer").hidden = !open || role === "reader";
+  byId("readers-only").hidden = !open || role !== "reader";
   byId("outside").hidden = !closed;
   byId("outside-reason").textContent = closed ? explain(problem) : "";
   byId("outside-join").hidden = !(closed && canJoin(problem));
   timeline.show(conversation);
+  // One came here to write, before it was known whether one may.
+  if (open && document.activeElement === byId("group-name") && awaitsOpening) focusFirst();
   if (timeline.atEnd && !document.hidden) session.markSeen(conversation);
 }
 
@@ -188,6 +192,7 @@ function drawTitle() {
 
 /** Where one would go on: the message, but where a keyboard would unfold over the log for it. */
 function focusFirst() {
+  awaitsOpening = shown?.phase === "opening";
   if (session === null) focusSignIn();
   else if (shown === null) (byId("group-list").querySelector("a") ?? byId("new-group")).focus();
   else if (matchMedia("(pointer: fine)").matches && byId("text").checkVisibility()) byId("text").focus();

@@ -59,7 +59,7 @@ export function messageActions({ session, conversation, composer, focus }) {
     const quick = open
       ? QUICK.map((emoji) => ({ label: `React with ${emoji}`, text: emoji, checked: has(emoji), act: () => react(item, emoji, !has(emoji)) }))
       : [];
-    openMenu(anchor, { label: "Message", items: items.filter(Boolean), quick, back: () => focus(item.seq) });
+    openMenu(anchor, { label: "This message", items: items.filter(Boolean), quick, back: () => focus(item.seq) });
   }
 
   return {
