@@ -240,6 +240,28 @@ async def test_a_token_is_renewed_when_a_quarter_of_its_life_or_a_minute_is_left
     assert presented == [made[1], made[3]]
 
 
+async def test_tokens_that_live_for_seconds_are_renewed_again_and_again_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, pauses = [time.time()], []
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        now[0] += pause_s
+        if len(pauses) == 6:
+            raise EOFError
+
+    async def fresh() -> str:
+        return jwt(2)
+
+    monkeypatch.setattr("auerbach_client.renewal.asyncio.sleep", sleep)
+    monkeypatch.setattr("auerbach_client.renewal.time.time", lambda: now[0])
+    with pytest.raises(EOFError):
+        await renew(jwt(2), fresh, lambda _: None)
+
+    assert [round(pause, 1) for pause in pauses] == [1.5] * 6
+
+
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.bm8.c", jwt(0).rsplit(".", 1)[0]])
 def test_a_token_that_does_not_say_when_it_expires_is_left_alone(token: str) -> None:
     assert expires_at(token) is None

@@ -154,6 +154,8 @@ async def test_withheld_events_behind_a_gap_do_not_hide_it(gateway: FakeGateway,
             await posted(alice, 4)
             items = await take(events, 4)
             assert not [item for item in items if isinstance(item, Withheld)]
+        asked = [frame["after"] for _, frame in gateway.requests if frame["type"] == "subscribe"]
+        assert asked == [0, 1]
 
     assert seqs(items) == [2, 3, 4, 5]
 
@@ -411,6 +413,24 @@ async def test_what_is_asked_for_while_there_is_no_connection_is_asked_once_ther
 
     assert seqs(items) == [1]
     assert [frame.get("group") for _, frame in gateway.requests if frame["type"] == "subscribe"] == ["g"]
+
+
+async def test_a_subscription_that_is_closed_before_it_was_sent_is_not_sent(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    gateway.limits["requests_per_second"] = 1
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        for _ in range(20):
+            run = alice.subscribe("g")
+            beginning = asyncio.create_task(anext(run))
+            await until(lambda run=run: run.asked)  # type: ignore[misc]
+            await run.aclose()
+            with pytest.raises(StopAsyncIteration):
+                await beginning
+        waiting = list(alice._session.link._outbox)
+
+    assert len(waiting) <= 1
 
 
 async def test_a_subscription_that_is_refused_for_now_is_asked_for_again(
