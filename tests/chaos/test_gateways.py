@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -27,8 +28,8 @@ GROUPS = 3
 WRITERS = 3
 PAUSE_S = 0.02  # between a writer's messages: they are to last as long as the disturbances
 IN_FLIGHT = 20
-FRAMES_BEFORE_A_CUT = 100
-ACKNOWLEDGED_BEFORE_A_BLOW = 40
+FRAMES_BEFORE_A_CUT = 30
+ACKNOWLEDGED_BEFORE_A_BLOW = 100
 DEADLINE_S = 150
 LAST = "the last one"
 # What may end a socket: its reader, or a gateway that died, drained, or could not fetch what it lacked.
@@ -252,9 +253,10 @@ DISTURBANCES: list[Callable[[Run], Coroutine[Any, Any, None]]] = [
 
 async def disturb(run: Run) -> None:
     """Everything once, each blow under load; then the last message."""
+    began = time.monotonic()
     for blow in run.dice.sample(DISTURBANCES, len(DISTURBANCES)):
         await run.more()
-        print(f"{len(run.acked)} acknowledged: {blow.__name__}")
+        print(f"{time.monotonic() - began:.1f} s, {len(run.acked)} acknowledged: {blow.__name__}")
         await blow(run)
     await run.more()
     run.ended = True
