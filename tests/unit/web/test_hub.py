@@ -18,14 +18,16 @@ KEY = b"g"
 
 
 class Member:
-    """A socket that follows the group from the head on."""
+    """A socket that follows the group from the head on, live at once or when `go_live` says so."""
 
     group = "g"
 
-    def __init__(self, to: Hub, head: int, transport: FakeTransport | None = None) -> None:
+    def __init__(self, to: Hub, head: int, transport: FakeTransport | None = None, *, live: bool = True) -> None:
         self.transport = transport if transport is not None else FakeTransport()
         self.start = self.cursor = head
         self.runs: list[Run] = []
+        self.buffer: list[LiveEvent] = []
+        self.live = False
         self.slow = False
         self.hub = to
         self.outbox = Outbox(
@@ -36,21 +38,36 @@ class Member:
             held=to.held,
         )
         to.follow(KEY, self)
-        to.advance(self, head)
+        if live:
+            self.go_live()
+
+    def go_live(self) -> None:
+        """As a subscription whose answer came: what was kept meanwhile is written, and the hub told."""
+        if not self.live:
+            self.live = True
+            for event in self.buffer:
+                self.take(event)
+            self.hub.advance(self, self.cursor)
+
+    def take(self, event: LiveEvent) -> None:
+        if event.seq > self.cursor:
+            assert event.seq == self.cursor + 1
+            self.outbox.push(event.frame, live=True)
+            self.cursor = event.seq
 
     def on_slow(self) -> None:
         self.slow = True
 
     def on_run(self, run: Run) -> None:
         self.runs.append(run)
+        if not self.live:
+            self.buffer += run.events
+            return
         if run.first == self.cursor + 1:
             self.outbox.write(run.frames)
             self.cursor = run.last
         for event in run.events:
-            if event.seq > self.cursor:
-                assert event.seq == self.cursor + 1
-                self.outbox.push(event.frame, live=True)
-                self.cursor = event.seq
+            self.take(event)
         self.hub.advance(self, self.cursor)
 
     def resume(self, cursor: int) -> None:
@@ -73,58 +90,79 @@ async def turns(count: int = 10) -> None:
         await asyncio.sleep(0)
 
 
-step = st.one_of(
-    st.just(("publish", 0)),
-    st.just(("publish", 1)),
-    st.just(("turn", 0)),
-    st.just(("join", 0)),
-    st.tuples(st.sampled_from(["leave", "fill", "read", "again", "reply"]), st.integers(0, 5)),
+class Play:
+    """Members who come, go, stall and read while events are published."""
+
+    def __init__(self) -> None:
+        self.world = Hub()
+        self.members = [Member(self.world, 0) for _ in range(3)]
+        self.gone: list[Member] = []
+        self.last = 0
+
+    async def publish(self, leaving: int) -> None:
+        self.last += 1
+        self.world.publish(KEY, event(self.last, leaving="somebody" if leaving % 2 else None))
+
+    async def flush(self, _: int) -> None:
+        self.world.flush()
+
+    async def turn(self, _: int) -> None:
+        await asyncio.sleep(0)
+
+    async def join(self, live: int) -> None:
+        # As a subscription that was answered at the head: whatever was published before it is no news.
+        self.members.append(Member(self.world, self.last, live=bool(live % 2)))
+
+    async def leave(self, which: int) -> None:
+        if len(self.members) > 1:
+            member = self.members.pop(which % len(self.members))
+            self.world.unfollow(KEY, member)
+            self.gone.append(member)
+
+    async def live(self, which: int) -> None:
+        self.members[which % len(self.members)].go_live()
+
+    async def fill(self, which: int) -> None:
+        member = self.members[which % len(self.members)]
+        member.transport.fill(WINDOW_BYTES)
+        member.outbox.filled()
+
+    async def read(self, which: int) -> None:
+        self.members[which % len(self.members)].transport.take_all()
+
+    async def reply(self, which: int) -> None:
+        self.members[which % len(self.members)].outbox.push(b" ")
+
+    async def end(self) -> None:
+        await given_out(self.world)
+        for member in self.members:
+            member.go_live()
+            member.transport.take_all()
+        await turns(200)
+
+
+steps = st.lists(
+    st.tuples(
+        st.sampled_from(["publish", "publish", "flush", "turn", "join", "leave", "live", "fill", "read", "reply"]),
+        st.integers(0, 5),
+    ),
+    max_size=60,
 )
 
 
 @settings(max_examples=200, deadline=None)
-@given(steps=st.lists(step, max_size=60), chunk=st.integers(1, 3), run_bytes=st.integers(1, 12))
+@given(steps=steps, chunk=st.integers(1, 3), run_bytes=st.integers(1, 12))
 def test_each_member_gets_each_event_once_and_in_order_whatever_the_others_do(
     steps: list[tuple[str, int]], chunk: int, run_bytes: int
 ) -> None:
     async def run() -> None:
-        world = Hub()
-        members = [Member(world, 0) for _ in range(3)]
-        gone: list[Member] = []
-        last = 0
-        for what, which in [*steps, *(("read", i) for i in range(6))]:
-            member = members[which % len(members)] if members else None
-            match what:
-                case "publish":
-                    last += 1
-                    world.publish(KEY, event(last, leaving="somebody" if which else None))
-                case "turn":
-                    await turns(1)
-                case "join":
-                    # As a subscription that was answered at the head: whatever was published before it is no news.
-                    members.append(Member(world, last))
-                case "leave" if member is not None:
-                    members.remove(member)
-                    world.unfollow(KEY, member)
-                    gone.append(member)
-                case "again" if member is not None:
-                    await world_is_given_out(world)
-                    world.unfollow(KEY, member)
-                    members[members.index(member)] = Member(world, last, FakeTransport())
-                case "fill" if member is not None:
-                    member.transport.fill(WINDOW_BYTES)
-                    member.outbox.filled()
-                case "read" if member is not None:
-                    member.transport.take_all()
-                case "reply" if member is not None:
-                    member.outbox.push(b" ")
-        await world_is_given_out(world)
-        for member in members:
-            member.transport.take_all()
-        await turns(200)
-        for member in members:
-            assert member.seqs() == list(range(member.start + 1, last + 1))
-        for member in gone:
+        play = Play()
+        for what, which in steps:
+            await getattr(play, what)(which)
+        await play.end()
+        for member in play.members:
+            assert member.seqs() == list(range(member.start + 1, play.last + 1))
+        for member in play.gone:
             seqs = member.seqs()
             assert seqs == list(range(member.start + 1, member.start + 1 + len(seqs)))
 
@@ -135,7 +173,7 @@ def test_each_member_gets_each_event_once_and_in_order_whatever_the_others_do(
         asyncio.run(run())
 
 
-async def world_is_given_out(world: Hub) -> None:
+async def given_out(world: Hub) -> None:
     """Let everything that was published reach the outboxes."""
     world.flush()
     while any(group.waiting is not None for group in world._groups.values()):
@@ -208,6 +246,19 @@ async def test_a_large_batch_does_not_stand_before_a_reader_who_keeps_up() -> No
     reading.cancel()
     assert not member.slow
     assert member.seqs() == list(range(1, 101))
+    assert max(map(len, member.transport.writes)) <= live_events.RUN_BYTES
+
+
+async def test_between_two_parts_of_a_large_batch_readers_are_given_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "PAUSE_S", 3600)
+    world = Hub()
+    member = Member(world, 0)
+    for seq in (1, 2, 3):
+        world.publish(KEY, event(seq, size=40_000))
+    await turns(50)
+    assert member.seqs() == [1]
+    for pump in world._pumps:
+        pump.cancel()
 
 
 async def test_a_member_that_left_in_the_middle_of_a_fan_out_is_written_to_no_more(
@@ -218,6 +269,7 @@ async def test_a_member_that_left_in_the_middle_of_a_fan_out_is_written_to_no_mo
     members = [Member(world, 0) for _ in range(3)]
     world.publish(KEY, event(1))
     world.flush()
+    await asyncio.sleep(0)  # the first has got it
     world.unfollow(KEY, members[2])
     await world.close()
     assert [member.seqs() for member in members] == [[1], [1], []]
@@ -229,12 +281,44 @@ async def test_another_subscription_of_the_same_socket_gets_nothing_twice(monkey
     members = [Member(world, 0) for _ in range(3)]
     world.publish(KEY, event(1))
     world.flush()
+    await asyncio.sleep(0)  # the first has got it
     world.unfollow(KEY, members[2])
     again = Member(world, 1, members[2].transport)  # answered by an owner who knew the event already
     world.publish(KEY, event(2))
     await world.close()
     await turns()
     assert again.seqs() == [2]
+
+
+async def test_who_goes_live_before_its_turn_in_a_fan_out_is_not_taken_for_served(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(followers, "CHUNK", 1)
+    world = Hub()
+    first, second = Member(world, 0, live=False), Member(world, 0, live=False)
+    world.publish(KEY, event(1))
+    world.flush()
+    await asyncio.sleep(0)  # the first has got it
+    second.go_live()
+    first.go_live()
+    await given_out(world)
+    world.publish(KEY, event(2))
+    await world.close()
+    await turns()
+    assert first.seqs() == second.seqs() == [1, 2]
+
+
+async def test_nothing_is_written_past_what_waits_in_the_outbox() -> None:
+    world = Hub()
+    member = Member(world, 0, live=False)
+    world.publish(KEY, event(1))
+    world.flush()
+    member.go_live()  # the event waits for the end of the tick
+    for seq in (2, 3):
+        world.publish(KEY, event(seq))
+        world.flush()
+    await turns()
+    assert member.seqs() == [1, 2, 3]
 
 
 async def test_whose_window_is_full_is_not_written_to_until_it_has_read() -> None:

@@ -146,8 +146,17 @@ ENDS: dict[str, tuple[Callable[[Wire, Session], None], int]] = {
 
 
 @pytest.mark.parametrize("why", ENDS)
-def test_nothing_is_written_after_a_close_however_it_comes(why: str) -> None:
+def test_nothing_is_written_after_a_close_however_it_comes(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    followed: list[bool] = []
+
     async def run(gateway: Gateway) -> None:
+        close = web.WebSocketResponse.close
+
+        async def closing(response: web.WebSocketResponse, **options: Any) -> bool:
+            followed.append(gateway.world.hub.follows(b"g"))
+            return await close(response, **options)
+
+        monkeypatch.setattr(web.WebSocketResponse, "close", closing)
         wire = await Wire.subscribed(gateway, "bob")
         act, code = ENDS[why]
         act(wire, session_of(gateway, "bob"))
@@ -163,6 +172,7 @@ def test_nothing_is_written_after_a_close_however_it_comes(why: str) -> None:
         assert events == list(range(2, 2 + len(events)))
 
     on_uvloop(run)
+    assert followed[0] is False  # even if it took a while from here: nobody writes any more
 
 
 async def read_to_the_end(wire: Wire) -> tuple[list[tuple[int, bytes]], bytes]:
