@@ -377,15 +377,13 @@ test("what waited behind a request that is given up is sent then", async (t) => 
   assert.deepEqual(Socket.last.sent.map(({ text }) => text), ["one", "two"]);
 });
 
-test("a refusal that comes twice has one repetition", async (t) => {
+test("what is said of a request that waits for its repetition is of no account", async (t) => {
   const { client, Socket, tick } = online(t);
   client.send("g", "one").catch(() => {});
   const { id } = Socket.last.asked("send");
-  const refusal = { type: "reply", id, ok: false, error: { code: "unavailable", temporary: true, retry_after_ms: 200 } };
+  const refused = (code, temporary) => ({ type: "reply", id, ok: false, error: { code, temporary, retry_after_ms: 200 } });
 
-  Socket.last.receive(refusal, refusal);
-  tick(200);
-  Socket.last.receive({ type: "reply", id, ok: false, error: { code: "forbidden" } }, refusal);
+  Socket.last.receive(refused("unavailable", true), refused("unavailable", true), refused("forbidden", false));
   tick(2000);
 
   assert.equal(Socket.last.sent.length, 2);
