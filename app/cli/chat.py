@@ -77,7 +77,7 @@ async def _chat(settings: Settings, url: str, user: str, group: str, last: int) 
             await sending
             if showing.done():
                 showing.result()
-            elif (events.position or 0) < talk.sent_seq:
+            elif (events.position or 0) < talk.due_seq:
                 await asyncio.wait({showing}, timeout=_LAST_SHOWN_S)
             showing.cancel()
             return talk.refused
@@ -101,21 +101,25 @@ async def _enter(chat: Client, group: str) -> None:
 
 
 class _Talk:
-    """What one sends and sees. `sent_seq`: one's own last acknowledged line; `refused`: how many were not taken."""
+    """What one sends and sees.
+
+    `due_seq`: what is shown before the end, at least what was there and one's own last acknowledged line; `refused`:
+    how many lines were not taken.
+    """
 
     def __init__(self, chat: Client, events: Subscription) -> None:
         self._chat = chat
         self._events = events
         self._slots = asyncio.Semaphore(_IN_FLIGHT)
         self._ended = False
-        self.sent_seq = 0
+        self.due_seq = events.head
         self.refused = 0
 
     async def show(self) -> None:
         """Print what happens, until one's own last line was printed or the membership ends."""
         async for item in self._events:
             click.echo(_line(item))
-            if self._ended and (self._events.position or 0) >= self.sent_seq:
+            if self._ended and (self._events.position or 0) >= self.due_seq:
                 return
 
     async def send_all(self) -> None:
@@ -130,7 +134,7 @@ class _Talk:
     async def _send(self, text: str) -> None:
         try:
             ack = await self._chat.send(self._events.group, text)
-            self.sent_seq = max(self.sent_seq, ack.seq or 0)
+            self.due_seq = max(self.due_seq, ack.seq or 0)
         except AuerbachError as refused:
             self.refused += 1
             click.echo(f"not sent: {_printable(text)[:60]}: {refused}", err=True)
