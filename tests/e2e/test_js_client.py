@@ -9,18 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from tests.support.stack import MakeStack, Stack
 
-# Nothing that Chromium does on its own account: no updates, no look-ups.
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 WITHIN_MS = 30_000
 README = Path(__file__).parents[2] / "clients" / "js" / "README.md"
 
@@ -65,15 +57,6 @@ class Tab:
 
 
 NewTab = Callable[..., Tab]
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str, kafka_jars: Path) -> Iterator[Browser]:
-    # `kafka_jars` first: it runs a loop of its own, which it cannot once Playwright's is there.
-    with sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=chromium, args=ARGS)
-        yield program
-        program.close()
 
 
 @pytest.fixture
