@@ -2,7 +2,7 @@
 #   make run PROCESSORS=2 GATEWAYS=2 PORT=8080 KAFKA_PORT=9092 DATA=.local
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench test lint format lock clean venv browser
+.PHONY: help run demo bench test lint format lock clean venv browser compiler
 
 PYTHON ?= python3
 # Python's own options, wherever it runs: no prompt, no check for a newer pip.
@@ -34,7 +34,7 @@ demo: $(installed)
 bench: $(installed)
 	@for each in throughput pure_path flatness cold_start stalls latency; do $(py) -m benchmarks.$$each || exit; done
 
-test: $(installed) browser
+test: $(installed) browser compiler
 	@exec $(py) -m pytest
 
 lint: $(installed)
@@ -71,6 +71,12 @@ browser:
 	      >.venv/chromium.log 2>&1 || { tail -n 5 .venv/chromium.log >&2; exit 1; }; \
 	  else echo 'no Chromium: the tests of the chat page will fail (Debian: apt-get install chromium)'; fi
 
+# TypeScript's compiler holds the JavaScript client's declarations against its use; of exactly the version that is named.
+compiler:
+	@test -d clients/js/node_modules/typescript || { command -v npm >/dev/null && cd clients/js && \
+	  npm install --silent --no-package-lock --no-audit --no-fund --ignore-scripts; } || \
+	  echo 'no TypeScript: the test of the JavaScript declarations will be skipped (npm install in clients/js)'
+
 # uv resolves and hashes; pip-compile of pip-tools does the same: pip-compile --extra dev --generate-hashes.
 lock:
 	uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
@@ -79,5 +85,5 @@ lock:
 	  --constraint requirements.lock --python-version 3.11 -o requirements-runtime.lock pyproject.toml
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf clients/js/node_modules .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
