@@ -107,6 +107,14 @@ async def test_who_takes_nothing_is_cut_off(gateway: Gateway, world: World, monk
     await until(lambda: len(gateway.sessions) == 0)
 
 
+async def test_who_does_not_answer_the_close_is_cut_off(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(under_test, "SETTLE_S", 0.05)
+    client = await gateway.client()  # reads nothing from now on, and so does not see the close
+    await gateway.sessions.drain(0.05)
+    await until(lambda: len(gateway.sessions) == 0, within_s=2)
+    assert client.others == []
+
+
 async def test_a_socket_whose_handshake_had_begun_before_the_drain_is_told_too(gateway: Gateway) -> None:
     await gateway.sessions.drain(2)
     late = await gateway.client()
