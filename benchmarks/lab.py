@@ -1,4 +1,4 @@
-"""What the benchmarks of the processor stand on: a broker of their own, processors in processes, and their CPU time.
+"""What the benchmarks stand on: a broker of their own, processors and gateways in processes, their CPU time and memory.
 
 Everything is on free ports of the loopback, in a temporary folder, and ends with the `with` block.
 """
@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from app.domain.commands import Command, CreateGroup, MemberSpec, Send, encode_c
 from app.kafka import consumer, topics
 from app.kafka.leaders import wait_led
 from app.kafka.partition import partition_for
+from tests.support.ports import free_ports
 from tests.support.stack import Broker, clean_environment
 from tests.support.waiting import eventually
 
@@ -32,37 +35,47 @@ _START_S = 90
 _STOP_S = 30
 
 
-class Worker:
-    """One processor in a process of its own, started when it is made."""
+class Part:
+    """A process of the service, started when it is made: `python PROGRAM`."""
 
-    def __init__(self, lab: "Lab", name: str, *, program: Sequence[str] = ("-m", "app", "processor")) -> None:
+    def __init__(self, lab: "Lab", name: str, program: Sequence[str], **settings: str) -> None:
         self.began = time.monotonic()
         self._output = lab.folder / f"{name}.{time.monotonic_ns()}.out"
+        settings = {"KAFKA_BOOTSTRAP": lab.bootstrap, "DATA": str(lab.folder), "AUERBACH_APP_ID": APP_ID, **settings}
         with self._output.open("wb") as out:
             self.process = subprocess.Popen(
-                [sys.executable, *program, "--worker", name],
-                env=clean_environment(KAFKA_BOOTSTRAP=lab.bootstrap, DATA=str(lab.folder), AUERBACH_APP_ID=APP_ID),
+                [sys.executable, *program],
+                env=clean_environment(**settings),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
 
-    def wait_open(self, partitions: int, within_s: float = _START_S) -> float:
-        """Wait until it has opened so many partitions; the seconds since its start."""
+    def printed(self) -> bytes:
+        """What it has printed until now.
 
-        def opened() -> bool:
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the processor ended:\n{self._output.read_text(errors='replace')[-2000:]}")
-            return self._output.read_bytes().count(OPEN) >= partitions
-
-        eventually(opened, within_s=within_s, what=f"{partitions} partitions open")
-        return time.monotonic() - self.began
+        Raises:
+            RuntimeError: it has ended.
+        """
+        printed = self._output.read_bytes()
+        if self.process.poll() is not None:
+            raise RuntimeError(f"the process ended:\n{printed[-2000:].decode(errors='replace')}")
+        return printed
 
     def cpu_s(self) -> float:
         """The CPU time of all its threads until now, seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) * _TICK_S
+
+    def memory_bytes(self, what: str = "VmRSS") -> int:
+        """Its memory now, or with `VmHWM` at its highest since `forget_peak`."""
+        (line,) = [x for x in self._proc("status").read_text().splitlines() if x.startswith(f"{what}:")]
+        return int(line.split()[1]) * 1024
+
+    def forget_peak(self) -> None:
+        """From now on the highest memory is counted anew (proc(5), clear_refs)."""
+        self._proc("clear_refs").write_text("5")
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -76,6 +89,44 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def _proc(self, name: str) -> Path:
+        return Path(f"/proc/{self.process.pid}") / name
+
+
+class Worker(Part):
+    """One processor."""
+
+    def __init__(self, lab: "Lab", name: str, *, program: Sequence[str] = ("-m", "app", "processor")) -> None:
+        super().__init__(lab, name, [*program, "--worker", name])
+
+    def wait_open(self, partitions: int, within_s: float = _START_S) -> float:
+        """Wait until it has opened so many partitions; the seconds since its start."""
+        eventually(
+            lambda: self.printed().count(OPEN) >= partitions, within_s=within_s, what=f"{partitions} partitions open"
+        )
+        return time.monotonic() - self.began
+
+
+class Gateway(Part):
+    """One gateway, in development mode, on a free port of its own."""
+
+    def __init__(self, lab: "Lab", name: str) -> None:
+        self.port = free_ports(1)
+        program = ["-m", "app", "gateway", "--gateway", name, "--port", str(self.port)]
+        super().__init__(lab, name, program, AUERBACH_AUTH="dev")
+
+    def wait_ready(self, within_s: float = _START_S) -> None:
+        """Wait until it says that it can serve."""
+        eventually(self._is_ready, within_s=within_s, what="the gateway is ready")
+
+    def _is_ready(self) -> bool:
+        self.printed()
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
 
 
 class Lab:
@@ -95,6 +146,12 @@ class Lab:
         worker = Worker(self, name, program=program)
         self._ending.callback(worker.stop)
         return worker
+
+    def gateway(self, name: str = "gateway-0") -> Gateway:
+        """Start a gateway; it is stopped with the lab."""
+        gateway = Gateway(self, name)
+        self._ending.callback(gateway.stop)
+        return gateway
 
     def forget_disk(self) -> None:
         """Remove the processors' local tables, as a machine that was lost would."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from app.domain.commands import COMMANDS
@@ -63,15 +64,36 @@ class Conversation:
         self._service = service
         self._outbox = outbox
         self._loop = asyncio.get_running_loop()
-        self._lanes = Lanes()
         self._in_flight = 0
         self._room: asyncio.Future[None] | None = None
         self._on_answered: Callable[[], None] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._asking = asyncio.Semaphore(ASKING)
-        self._batching = asyncio.Semaphore(BATCHING)
-        self._subscriptions = Subscriptions(
-            service.hub, service.reads, user=user, outbox=outbox, asking=self._asking, on_broken=on_broken
+        self._on_broken = on_broken
+        self._tasks: dict[asyncio.Task[None], None] = {}
+
+    # Made when they are needed: most sockets are idle, and ten thousand of them are to fit.
+
+    @cached_property
+    def _lanes(self) -> Lanes:
+        return Lanes()
+
+    @cached_property
+    def _asking(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(ASKING)
+
+    @cached_property
+    def _batching(self) -> asyncio.Semaphore:
+        return asyncio.Semaphore(BATCHING)
+
+    @cached_property
+    def _subscriptions(self) -> Subscriptions:
+        service, outbox = self._service, self._outbox
+        return Subscriptions(
+            service.hub,
+            service.reads,
+            user=self.user,
+            outbox=outbox,
+            asking=self._asking,
+            on_broken=self._on_broken,
         )
 
     def take(self, request: Request) -> None:
@@ -109,7 +131,7 @@ class Conversation:
         """Leave the hub and answer nothing more."""
         self._lanes.close()
         self._subscriptions.end_all()
-        for task in self._tasks:
+        for task in list(self._tasks):
             task.cancel()
 
     # Commands
@@ -155,8 +177,8 @@ class Conversation:
 
     def _spawn(self, request: Request, work: Coroutine[Any, Any, None], done: Done, weight: int = 1) -> None:
         task = self._loop.create_task(self._run(request, work, done, weight))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
 
     async def _run(self, request: Request, work: Awaitable[None], done: Done, weight: int) -> None:
         try:

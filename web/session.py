@@ -60,8 +60,8 @@ class Session:
         self._outbox = Outbox(
             transport,
             drain=writer.drain,
-            is_closed=lambda: socket.closed,
-            on_slow=lambda: self.stop(TOO_SLOW),
+            is_closed=socket.is_closed,
+            on_slow=self._on_slow,
             held=door.service.hub.held,
         )
         socket.before_close = self._leave
@@ -217,9 +217,7 @@ class Session:
 
     def _welcome(self, identity: Identity) -> None:
         self._life.reschedule(None)
-        self._conversation = Conversation(
-            self._door.service, identity.user, self._outbox, lambda: self.stop(LOST_PLACE)
-        )
+        self._conversation = Conversation(self._door.service, identity.user, self._outbox, self._on_broken)
         self._outbox.push(frames.hello(uuid.uuid4().hex, self._door.log_id, identity.user))
         self._door.admissions.admit(self, identity)
 
@@ -231,6 +229,12 @@ class Session:
         kind = request.type if request.type in TYPES else "unknown"  # a client must not make labels
         metrics.REQUESTS.labels(kind, refusal.code).inc()
         self._outbox.push(frames.reply_error(request.id, refusal))
+
+    def _on_slow(self) -> None:
+        self.stop(TOO_SLOW)
+
+    def _on_broken(self) -> None:
+        self.stop(LOST_PLACE)
 
     def _leave(self) -> None:
         """Leave the hub, and hand over what waits: nothing may be written after a CLOSE, whoever of us writes it."""
@@ -252,6 +256,10 @@ class Socket(web.WebSocketResponse):
     """The server's side of a socket. `before_close` is called before it writes a CLOSE, a reply to the client's too."""
 
     before_close: Callable[[], None]
+
+    def is_closed(self) -> bool:
+        """Whether a CLOSE was or is being sent."""
+        return self.closed
 
     async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
         """Close it; aiohttp itself calls this for what is no WebSocket (1007, 1009) and for the client's CLOSE."""

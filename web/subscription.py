@@ -7,7 +7,6 @@ pushed out of the buffer: it is fetched.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -84,7 +83,7 @@ class Subscription:
         self._head = 0  # what the owner said when it let this user in: membership may end only after it
         self._live = False
         self._ended = False
-        self._buffer: deque[LiveEvent] = deque()
+        self._buffer: list[LiveEvent] = []  # seldom used, and a socket may have a thousand of these: no deque
         self._buffered_bytes = 0
         self._replay: asyncio.Task[None] | None = None
 
@@ -143,7 +142,7 @@ class Subscription:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
-        self._buffered_bytes -= len(self._buffer.popleft().frame)
+        self._buffered_bytes -= len(self._buffer.pop(0).frame)
 
     def _deliver(self, event: LiveEvent, *, live: bool) -> None:
         self.outbox.push(event.frame, live=live)
@@ -170,6 +169,9 @@ class Subscription:
             metrics.ERRORS.labels("replay").inc()
             _log.exception("a replay cannot go on", group=self.group)
             self._finish(str(broken))
+        finally:
+            if self._replay is asyncio.current_task():
+                self._replay = None
 
     async def _replay_through(self, page: Answer | None, head: int) -> None:
         if page is not None and page.frames:

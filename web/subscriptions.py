@@ -47,7 +47,7 @@ class Subscriptions:
         self._on_broken = on_broken
         self._pages = asyncio.Semaphore(REPLAYING_PAGES)
         self._established: dict[str, Subscription] = {}
-        self._following: set[Subscription] = set()
+        self._following: dict[Subscription, None] = {}
 
     @property
     def busy(self) -> bool:
@@ -78,7 +78,7 @@ class Subscriptions:
             on_front=self._hub.advance,
         )
         async with self._asking:  # who waits to be asked for follows nothing yet
-            self._following.add(subscription)
+            self._following[subscription] = None
             self._hub.follow(ask.group.encode(), subscription)
             try:
                 answer = await self._reads.ask(ask.group, make, deadline)
@@ -145,7 +145,7 @@ class Subscriptions:
 
     def _drop(self, subscription: Subscription) -> None:
         subscription.end()
-        self._following.discard(subscription)
+        self._following.pop(subscription, None)
         self._hub.unfollow(subscription.group.encode(), subscription)
 
 
