@@ -68,7 +68,10 @@ def test_reactions_are_counted_say_whose_they_are_and_go_again(person: NewPerson
 
     alice.page.get_by_role("button", name="🎉 1: bob").click()
     expect(bob.page.get_by_role("button", name="🎉 2: you, alice")).to_have_attribute("aria-pressed", "true")
+    alice.message("cake!").focus()
     bob.page.get_by_role("button", name="🎉 2").click()
+    expect(alice.page.locator(".chip")).to_have_text(["🎉 1"])
+    expect(alice.message("cake!")).to_be_focused()  # though its row was made anew
     alice.message("cake!").hover()
     alice.message("cake!").get_by_role("button", name="React").click()
     picker = alice.dialog("Pick a reaction")
