@@ -9,6 +9,7 @@ from confluent_kafka import KafkaError, KafkaException
 from app.config import Settings, SettingsError
 from app.kafka.consumer import ReadError
 from app.kafka.topics import TopicsError
+from tests.support.ports import free_ports
 from web import gateway
 
 SETTINGS = Settings(AUERBACH_AUTH="dev")  # type: ignore[call-arg]
@@ -53,3 +54,10 @@ def test_what_a_person_can_set_right_is_left_to_the_command_line(
     fail_with(monkeypatch, why)
     with pytest.raises(type(why)):
         gateway.main(SETTINGS)
+
+
+def test_a_broker_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway, "START_S", 0.2)
+    away = SETTINGS.model_copy(update={"kafka_bootstrap": "127.0.0.1:9", "port": free_ports(1)})
+    with pytest.raises(TopicsError, match=r"^127\.0\.0\.1:9: Failed to get metadata"):
+        gateway.main(away)
