@@ -7,17 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests.support.browser import ARGS
 from tests.support.person import WITHIN_MS, NewPerson, Person
 from tests.support.stack import Stack
-
-# Nothing that Chromium does on its own account: no updates, no look-ups.
-ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="module")

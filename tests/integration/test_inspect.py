@@ -17,7 +17,7 @@ from app.domain.evolve import evolve
 from app.domain.state import Group
 from app.kafka import topics
 from app.reads import READS_PATH, OwnerRecord, ReadState
-from tests.e2e.test_page import ARGS
+from tests.support.browser import ARGS
 from tests.support.driver import ORIGIN, Driver
 from tests.support.processors import Processor, owned_by, owners, processors
 from tests.support.waiting import eventually
