@@ -12,11 +12,22 @@ from web.outbox import WINDOW_BYTES, Outbox
 
 CHUNK = 1_000  # subscriptions served before the loop gets its turn
 CHUNK_BYTES = 4_194_304  # and bytes
+# After so many bytes to whomever, what transports could not write is looked at: each look costs a tenth of a frame.
+LOOK_BYTES = 16_384
 
 _log = logger("web")
 
 # What each socket gets of several groups.
 Gathered = dict[Outbox, list[bytes]]
+
+
+class Given:
+    """How many bytes a hub has given out, over all groups: each event's once."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
 
 
 class Follower(Protocol):
@@ -48,10 +59,12 @@ class Followers:
     run that is being given out bit by bit, None when none is.
     """
 
-    __slots__ = ("_behind", "_cursor", "_front", "_giving", "_held", "waiting")
+    __slots__ = ("_behind", "_cursor", "_front", "_given", "_giving", "_held", "_looked_at", "waiting")
 
-    def __init__(self, held: set[asyncio.WriteTransport]) -> None:
+    def __init__(self, held: set[asyncio.WriteTransport], given: Given) -> None:
         self._held = held
+        self._given = given
+        self._looked_at = given.size - LOOK_BYTES
         self._front: dict[asyncio.WriteTransport, Follower] = {}
         self._cursor = 0  # of those in front
         self._behind: dict[Follower, None] = {}
@@ -106,24 +119,32 @@ class Followers:
         if self._front:
             self._cursor = run.last
         self._giving = run
+        look = self._is_time_to_look(run)
         try:
             chunk = _chunk(run)
             # No pairs: a thousand new tuples an event would set the cycle collector off each time.
             transports, front, behind = list(self._front), list(self._front.values()), list(self._behind)
             if gathered is None:
-                self._write(transports[:chunk], run)
+                self._write(transports[:chunk], run, look)
             else:
                 _gather(front, run, gathered)
             for start in range(chunk, len(front), chunk):
                 yield
                 # Not to those who have left since: a CLOSE may be on its way, or another subscription begun.
                 rest = zip(transports[start : start + chunk], front[start : start + chunk], strict=True)
-                self._write([transport for transport, each in rest if self._front.get(transport) is each], run)
+                self._write([transport for transport, each in rest if self._front.get(transport) is each], run, look)
             for start in range(0, len(behind), chunk):
                 yield
                 _tell(behind[start : start + chunk], run)
         finally:
             self._giving = None
+
+    def _is_time_to_look(self, run: Run) -> bool:
+        self._given.size += len(run.frames)
+        if self._given.size - self._looked_at < LOOK_BYTES:
+            return False
+        self._looked_at = self._given.size
+        return True
 
     def _retreat(self, run: Run) -> None:
         """Take out of the front whoever cannot have `run` written there."""
@@ -137,19 +158,18 @@ class Followers:
             self._behind[follower] = None
             follower.resume(self._cursor)
 
-    def _write(self, transports: list[asyncio.WriteTransport], run: Run) -> None:
+    def _write(self, transports: list[asyncio.WriteTransport], run: Run, look: bool) -> None:
         """Write to the sockets; what can be left out here is, because a frame costs little more than this."""
         frames = run.frames
-        filled = []
         for transport in transports:
             try:  # inside the loop: uvloop raises for a transport that has just gone, and others come after it
                 transport.write(frames)
-                if transport.get_write_buffer_size() >= WINDOW_BYTES:
-                    filled.append(transport)
             except (RuntimeError, OSError):
                 self._front[transport].outbox.discard()
-        for transport in filled:
-            self._front[transport].outbox.filled()
+        if look:
+            for transport in transports:
+                if transport.get_write_buffer_size() >= WINDOW_BYTES:
+                    self._front[transport].outbox.filled()
         metrics.count_events(run, len(transports))
 
 

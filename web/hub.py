@@ -5,7 +5,7 @@ import time
 from collections import deque
 
 from web import metrics
-from web.followers import Follower, Followers, Gathered
+from web.followers import Follower, Followers, Gathered, Given
 from web.live_events import RUN_BYTES, LiveEvent, Run, next_run
 
 # Between two runs of one group, and between groups that begin at once: see RUN_BYTES.
@@ -23,6 +23,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.held: set[asyncio.WriteTransport] = set()
+        self._given = Given()
         self._groups: dict[bytes, Followers] = {}
         self._published: dict[bytes, list[LiveEvent]] = {}
         self._pumps: set[asyncio.Task[None]] = set()
@@ -36,7 +37,7 @@ class Hub:
         """From now on `follower` gets the group's events."""
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Followers(self.held)
+            group = self._groups[key] = Followers(self.held, self._given)
             metrics.FOLLOWED.set(len(self._groups))
         group.add(follower)
 

@@ -373,3 +373,22 @@ async def test_what_is_written_is_counted() -> None:
         world.publish(KEY, event(seq))
     await turns()
     assert (value_of(metrics.FRAMES) - before[0], value_of(metrics.BYTES) - before[1]) == (6, 12)
+
+
+@pytest.mark.parametrize("chunk", [1, 100])
+async def test_whose_transport_fills_by_small_events_is_found_out(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followers, "CHUNK", chunk)
+    world = Hub()
+    members = [Member(world, 0) for _ in range(5)]
+    last = 2 * WINDOW_BYTES // 1000
+    for seq in range(1, last + 1):
+        world.publish(KEY, event(seq, size=1000))
+        await given_out(world)
+    await turns()
+    most = WINDOW_BYTES + followers.LOOK_BYTES + 2000
+    assert [member.transport.buffered <= most for member in members] == [True] * 5
+    for _ in range(5):
+        for member in members:
+            member.transport.take_all()
+        await turns()
+    assert [member.seqs() for member in members] == [list(range(1, last + 1))] * 5
