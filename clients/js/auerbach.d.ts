@@ -196,9 +196,9 @@ export interface Handlers {
 
 export interface Subscription {
   readonly group: string;
-  /** The seq of the last event delivered; undefined before the server's first reply. */
+  /** The seq of the last event delivered; undefined before the server's first reply, and from `onReset` to the next. */
   readonly cursor: number | undefined;
-  /** The log that `cursor` belongs to. */
+  /** The log that `cursor` belongs to; undefined where that is. */
   readonly log: string | undefined;
   close(): void;
 }

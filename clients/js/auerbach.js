@@ -1072,7 +1072,7 @@ class Runs {
         return run.next === null ? undefined : run.next - 1;
       },
       get log() {
-        return run.log;
+        return run.next === null ? undefined : run.log;
       },
       close: () => {
         if (this.#forget(run) && this.#hello) this.#requests.ask("unsubscribe", { group }, {}, ignore, ignore);
@@ -1168,13 +1168,14 @@ class Runs {
     run.joining = false;
     run.refusals = 0;
     run.head = reply.seq;
-    run.log = this.#hello?.log;
+    // Before a handler is called: a place of the old log with the new log's name would skip events, once it is saved.
     if (!resumed) run.next = reply.from;
+    else if (!reply.recovered) run.next = null;
+    run.log = this.#hello?.log;
     if (!reply.recovered) guarded(() => run.on.onReset?.(reply));
     if (this.#runs.get(run.group) !== run) return;
     if (resumed && !reply.recovered) {
       // Anew, this time with the state. A cursor that the app had brought is void now, too.
-      run.next = null;
       const { after, log, ...start } = run.start;
       run.start = after === undefined ? start : { ...start, after: reply.from - 1, log: run.log };
       this.#join(run);
@@ -1278,6 +1279,7 @@ class Requests {
     };
     request.timer = setTimeout(() => {
       this.#fail(request, new ChatError("timeout", "no reply in time: the outcome is unknown", { temporary: true }));
+      this.pump(); // what had to wait behind it
     }, Math.min(timeoutMs, MAX_TIMER_MS));
     signal?.addEventListener("abort", request.onAbort, { once: true });
     this.#open.set(id, request);
@@ -1351,17 +1353,18 @@ class Requests {
   pump() {
     clearTimeout(this.#timer);
     if (!this.#write) return;
-    /** Groups with a request that is to be repeated later: what comes after it waits, to keep the order. */
+    /** Groups with a request that was refused for now: what comes after it waits for its outcome, to keep the order. */
     const held = new Set();
     let waitMs = 0;
     for (const request of inOrder(this.#open)) {
-      if (request.sentAt > 0) continue;
-      if (request.again !== undefined) held.add(request.lane);
-      else if (FREE.has(request.type)) this.#transmit(request);
-      else if (waitMs === 0 && (request.lane === null || !held.has(request.lane))) {
-        waitMs = this.#pace.turn();
-        if (waitMs === 0) this.#transmit(request);
+      if (request.sentAt === 0 && request.again === undefined) {
+        if (FREE.has(request.type)) this.#transmit(request);
+        else if (waitMs === 0 && (request.lane === null || !held.has(request.lane))) {
+          waitMs = this.#pace.turn();
+          if (waitMs === 0) this.#transmit(request);
+        }
       }
+      if (request.refusals > 0 && this.#open.has(request.id)) held.add(request.lane);
     }
     clearTimeout(this.#timer); // what was told on the way here may have asked, too
     if (waitMs > 0) this.#timer = setTimeout(() => this.pump(), waitMs);

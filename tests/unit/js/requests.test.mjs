@@ -322,10 +322,30 @@ test("what comes after a request that is refused for now waits for it, in its gr
   const said = () => Socket.last.sent.map((frame) => frame.text ?? frame.type);
   assert.deepEqual(said(), ["one", "other", "history"]);
   tick(700);
+  assert.deepEqual(said(), ["one", "other", "history", "one"]);
+  Socket.last.reply("send", { seq: 1 });
 
   assert.deepEqual(said(), ["one", "other", "history", "one", "two", "three"]);
   client.close();
   assert.equal((await Promise.allSettled(sends)).length, 5);
+});
+
+test("what comes after a request waits for its outcome, also when that is refused for now again and again", (t) => {
+  const { client, Socket, tick } = online(t);
+  client.send("g", "one").catch(() => {});
+  const refuse = () => Socket.last.refuse("send", { code: "unavailable", temporary: true, retry_after_ms: 700 });
+  refuse();
+  for (const text of ["two", "three"]) client.send("g", text).catch(() => {});
+  const said = () => Socket.last.sent.map(({ text }) => text);
+
+  tick(700);
+  assert.deepEqual(said(), ["one", "one"]);
+  refuse();
+  tick(700);
+  assert.deepEqual(said(), ["one", "one", "one"]);
+  Socket.last.reply("send", { seq: 1 });
+
+  assert.deepEqual(said(), ["one", "one", "one", "two", "three"]);
 });
 
 test("the order of a group holds over a reconnection, also behind what was refused for now", async (t) => {
@@ -341,6 +361,7 @@ test("the order of a group holds over a reconnection, also behind what was refus
   client.send("g", "four").catch(() => {});
   assert.deepEqual(Socket.last.sent, []);
   tick(8000);
+  Socket.last.reply("send", { seq: 1 });
 
   assert.deepEqual(Socket.last.sent.map(({ text }) => text), ["one", "two", "three", "four"]);
   assert.equal(Socket.last.sent[0].client_msg_id, one.client_msg_id);
@@ -375,6 +396,18 @@ test("what waited behind a request that is given up is sent then", async (t) => 
 
   await assert.rejects(first, { code: "aborted" });
   assert.deepEqual(Socket.last.sent.map(({ text }) => text), ["one", "two"]);
+});
+
+test("what waited behind a request whose time is over is sent then", async (t) => {
+  const { client, Socket, tick } = online(t);
+  const first = client.send("g", "one", { timeoutMs: 3000 });
+  Socket.last.refuse("send", { code: "unavailable", temporary: true });
+  client.send("g", "two").catch(() => {});
+
+  tick(3000);
+
+  await assert.rejects(first, { code: "timeout" });
+  assert.deepEqual(Socket.last.sent.map(({ text }) => text), ["one", "one", "two"]);
 });
 
 test("what is said of a request that waits for its repetition is of no account", async (t) => {

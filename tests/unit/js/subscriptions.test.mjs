@@ -100,6 +100,20 @@ test("recovered false resets before the new state and events, and the new log is
   assert.deepEqual([after, named], [3, "log-2"]);
 });
 
+test("a place that is saved within a reset is never one of the old log under the new one's name", (t) => {
+  const { client, Socket, tick } = online(t);
+  const saved = [];
+  const save = () => saved.push([run.cursor, run.log]);
+  const run = client.subscribe("g", {}, { onReset: save, onState: save });
+  Socket.last.reply("subscribe", { group: "g", seq: 4, from: 5, recovered: true, state: STATE });
+
+  reconnect({ Socket, tick }, { log: "log-2" });
+  Socket.last.reply("subscribe", { group: "g", seq: 9, from: 10, recovered: false });
+  Socket.last.reply("subscribe", { group: "g", seq: 9, from: 10, recovered: true, state: { ...STATE, seq: 9 } });
+
+  assert.deepEqual(saved, [[4, "log-1"], [undefined, undefined], [9, "log-2"]]);
+});
+
 test("a gap is fetched, not shown", (t) => {
   const { Socket, log } = following(t);
 
