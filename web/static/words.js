@@ -1,5 +1,7 @@
 /** What the page says: notes in a group's log, refusals, the state of the connection. */
 
+import { plain } from "./names.js";
+
 const user = (name) => ({ user: name ?? "the administration" });
 
 export const ROLES = { reader: "Reader", member: "Member", admin: "Admin", owner: "Owner" };
@@ -21,8 +23,8 @@ const NOTES = {
 
 function updated({ name, topic, join, history }) {
   const changes = [
-    name !== undefined && `renamed the group to “${name}”`,
-    topic !== undefined && (topic === "" ? "removed the topic" : `set the topic to “${topic}”`),
+    name !== undefined && `renamed the group to “${plain(name)}”`,
+    topic !== undefined && (topic === "" ? "removed the topic" : `set the topic to “${plain(topic)}”`),
     join === "open" && "opened the group to everybody who has the link",
     join === "invite" && "closed the group to all who are not invited",
     history === "all" && "showed new members all that is written from now on",
@@ -52,6 +54,7 @@ const PROBLEMS = {
   no_such_group: "There is no such group.",
   no_such_message: "This message is gone.",
   not_a_member: "You are not a member of this group.",
+  outdated: "This page was left before there was an answer, too long ago to send it again unasked.",
   overloaded: "Too much is waiting for the connection.",
   rate_limited: "That was too fast. Try again in a moment.",
   timeout: "There was no answer in time.",

@@ -5,7 +5,7 @@ import { candidates } from "../../../web/static/mention_candidates.js";
 import { initialOf, piecesOf, plain } from "../../../web/static/names.js";
 import { Stretch } from "../../../web/static/stretch.js";
 import { mentionsIn, partsOf } from "../../../web/static/text.js";
-import { explain, explainOther, signedOut } from "../../../web/static/words.js";
+import { explain, explainOther, noteOf, signedOut } from "../../../web/static/words.js";
 
 const links = (text) => partsOf(text).flatMap(({ text: shown, href }) => (href ? [shown] : []));
 
@@ -20,6 +20,11 @@ test("addresses of the web are links, without the sentence around them, and noth
 
 test("a link ends where a mark that turns or hides the text begins", () => {
   assert.deepEqual(links("https://a.example/\u202egnp.exe"), ["https://a.example/"]);
+});
+
+// A pattern that looks for the end at each dot would be at it for hours, past this file's time.
+test("a link's end is found in one go, however much punctuation is in it", () => {
+  assert.equal(links(`http://a${".".repeat(2_000_000)}x`)[0]?.length, 2_000_009);
 });
 
 test("the parts of a text are the text", () => {
@@ -44,6 +49,11 @@ test("what cannot be seen in a name, or turns what stands beside it, is shown", 
   assert.deepEqual(piecesOf("ali\u202ece"), [{ text: "ali", odd: false }, { text: "U+202E", odd: true }, { text: "ce", odd: false }]);
   assert.equal(plain("al\u200bice\u2069"), "al‹U+200B›ice‹U+2069›");
   assert.equal(plain("ali\u200dce"), "ali‹U+200D›ce");
+});
+
+test("names and topics in notes do not turn the line around", () => {
+  const [, , told] = noteOf({ kind: "group.updated", by: "bob", data: { name: "ali\u202ece", topic: "to\u2066pic" } });
+  assert.equal(told, "renamed the group to “ali‹U+202E›ce”, set the topic to “to‹U+2066›pic”");
 });
 
 test("joiners that letters and pictures need are left alone", () => {
