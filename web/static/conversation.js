@@ -12,6 +12,8 @@ import { noteOf } from "./words.js";
 /** A tab that stays open for weeks keeps the newest; the rest is fetched again when it is scrolled to. */
 const MAX_ITEMS = 20_000;
 const KEPT_ITEMS = 15_000;
+/** More than are on the page at once: none is fetched twice while it is shown. */
+const MAX_QUOTES = 1000;
 
 export class Conversation {
   /** In order of seq. */
@@ -50,6 +52,8 @@ export class Conversation {
   #newsAfter = null;
   /** Changes that came while a page was fetched: the page may be older than they are. */
   #meanwhile = null;
+  /** The same of quoted messages that are fetched: seq → changes. @type {Map<number, any[]>} */
+  #coming = new Map();
 
   /**
    * @param {string} id
@@ -109,10 +113,12 @@ export class Conversation {
     this.unsent = this.unsent.filter(({ seq }) => !this.#holds(seq));
   }
 
-  /** Everything that was shown is void; messages on their way are not. */
+  /** Everything that was shown is void; messages on their way are not, but for those that the old log had. */
   reset() {
     this.items = [];
+    this.unsent = this.unsent.filter(({ seq }) => seq === undefined);
     this.quotes.clear();
+    this.#coming.clear();
     this.earliest = null;
     this.unread = 0;
     this.mentioned = false;
@@ -164,6 +170,10 @@ export class Conversation {
     const meanwhile = this.#meanwhile ?? [];
     this.#meanwhile = null;
     for (const event of meanwhile) this.#alter(event);
+    for (const { seq, by, client_msg_id } of messages) {
+      this.quotes.delete(seq); // it is an item now, and changes as one
+      if (by === this.me) this.dropUnsent(client_msg_id);
+    }
     if (messages.length > 0) this.earliest = Math.min(this.earliest, messages[0].seq);
     this.hasEarlier = more;
   }
@@ -174,9 +184,26 @@ export class Conversation {
     return item ? (item.kind === "message" ? item : null) : this.quotes.get(seq);
   }
 
-  /** Takes a message that is quoted, as `history` tells of it, or null. */
-  setQuote(seq, quoted) {
-    this.quotes.set(seq, quoted && items.fetched(quoted));
+  /** A message that is quoted is asked for; what this returns goes to `setQuote`. */
+  awaitQuote(seq) {
+    const meanwhile = [];
+    this.#coming.set(seq, meanwhile);
+    this.quotes.set(seq, null);
+    for (const oldest of this.quotes.keys()) {
+      if (this.quotes.size <= MAX_QUOTES) break;
+      this.quotes.delete(oldest);
+    }
+    return meanwhile;
+  }
+
+  /** Takes a message that is quoted, as `history` tells of it, or null; what changed `meanwhile` is applied to it. */
+  setQuote(seq, quoted, meanwhile) {
+    if (this.#coming.get(seq) !== meanwhile) return; // of a log that is no more, or pruned
+    this.#coming.delete(seq);
+    if (quoted === null || items.at(this.items, seq)) return;
+    const item = items.fetched(quoted);
+    for (const event of meanwhile) items.alter(item, event);
+    this.quotes.set(seq, item);
   }
 
   /** Takes the next page of members. */
@@ -228,14 +255,12 @@ export class Conversation {
   #alter(event) {
     const { kind, by, data } = event;
     this.#meanwhile?.push(event);
+    this.#coming.get(data?.target)?.push(event);
     if (kind === "history.pruned") this.#prune(data.through + 1);
     const item = data?.target === undefined ? null : this.messageAt(data.target);
     if (!item) return;
-    if (by === this.me) settle(item, event);
-    if (kind === "message.edited" && typeof data.text === "string") items.rewrite(item, data.text);
-    else if (kind === "message.deleted") items.rewrite(item, null);
-    else if (kind === "reaction.added") items.react(item, data.emoji, by, true);
-    else if (kind === "reaction.removed") items.react(item, data.emoji, by, false);
+    if (by === this.me) items.settle(item, event);
+    items.alter(item, event);
   }
 
   #reach(seq) {
@@ -254,6 +279,8 @@ export class Conversation {
   /** What is before `seq` is served no more. */
   #prune(seq) {
     this.#first = Math.max(this.#first, seq);
+    for (const quoted of this.quotes.keys()) if (quoted < seq) this.quotes.set(quoted, null);
+    for (const quoted of this.#coming.keys()) if (quoted < seq) this.#coming.delete(quoted);
     this.#keep(seq);
     this.hasEarlier = this.earliest > this.#first;
   }
@@ -274,13 +301,6 @@ export class Conversation {
     }
     if (kind.startsWith("member.")) this.peopleVersion += 1;
   }
-}
-
-/** A change of one's own has come: it is on its way no more. */
-function settle(item, { kind, data }) {
-  if (kind.startsWith("reaction.")) item.wants.delete(data.emoji);
-  else item.change = null;
-  item.version += 1;
 }
 
 const pick = (data, names) => Object.fromEntries(names.filter((name) => name in data).map((name) => [name, data[name]]));

@@ -57,7 +57,7 @@ export function merge(older, items) {
 }
 
 /** Gives a message another text, or none; what was deleted stays so. */
-export function rewrite(item, text) {
+function rewrite(item, text) {
   if (item.text === null) return;
   Object.assign(item, { text, edited: text !== null });
   if (text === null) item.reactions.clear();
@@ -66,12 +66,27 @@ export function rewrite(item, text) {
 }
 
 /** Adds or takes away a user's reaction. */
-export function react(item, emoji, user, added) {
+function react(item, emoji, user, added) {
   const users = item.reactions.get(emoji) ?? new Set();
   if (added) users.add(user);
   else users.delete(user);
   if (users.size > 0) item.reactions.set(emoji, users);
   else item.reactions.delete(emoji);
+  item.version += 1;
+}
+
+/** What an event changes in the message that it is about. */
+export function alter(item, { kind, by, data }) {
+  if (kind === "message.edited" && typeof data.text === "string") rewrite(item, data.text);
+  else if (kind === "message.deleted") rewrite(item, null);
+  else if (kind === "reaction.added") react(item, data.emoji, by, true);
+  else if (kind === "reaction.removed") react(item, data.emoji, by, false);
+}
+
+/** A change of one's own has come: it is on its way no more. A later one of the same message still is. */
+export function settle(item, { kind, data, client_msg_id }) {
+  if (kind.startsWith("reaction.")) item.wants.delete(data.emoji);
+  else if (item.change?.id === client_msg_id) item.change = null;
   item.version += 1;
 }
 

@@ -13,6 +13,8 @@ const PAGE = 50;
 const LARGE_PAGE = 200;
 const MEMBERS_PAGE = 1000;
 const SAVE_MS = 1000;
+/** For so long after it was sent a message may be sent again and is never posted twice (protocol, section 2). */
+const ASSURED_MS = 10 * 60 * 1000;
 
 export class Session {
   /** Group id → Conversation, the one opened last first. @type {Map<string, Conversation>} */
@@ -183,13 +185,15 @@ export class Session {
 
   /** Fetches a message that another one quotes, once. */
   async loadQuote(conversation, seq) {
-    conversation.setQuote(seq, null);
+    const meanwhile = conversation.awaitQuote(seq);
+    let quoted = null;
     try {
       const { messages } = await this.#client.request("history", { group: conversation.id, before: seq + 1, limit: 1 });
-      conversation.setQuote(seq, messages.find((message) => message.seq === seq) ?? null);
+      quoted = messages.find((message) => message.seq === seq) ?? null;
     } catch {
-      return; // it is named, and not shown
+      // it is named, and not shown
     }
+    conversation.setQuote(seq, quoted, meanwhile);
     this.#onChange();
   }
 
@@ -200,6 +204,7 @@ export class Session {
       const { messages, more } = await this.#client.request("history", { group: id, before: earliest, limit });
       // Where a reset came in between, the page belongs to a log that is no more.
       if (conversation.earliest === earliest) conversation.prepend(messages, more);
+      this.#saveUnsent(conversation);
       this.#onChange();
     } finally {
       conversation.awaitPage(false);
@@ -234,16 +239,24 @@ export class Session {
     conversation.draft = this.#store.draft(this.me, id);
     this.conversations.set(id, conversation);
     this.#subscribe(conversation);
-    for (const unsent of this.#store.unsent(this.me, id)) {
-      conversation.addUnsent(unsent);
-      this.#transmit(conversation, unsent);
-    }
+    this.#resume(conversation);
     return conversation;
+  }
+
+  /** What had no outcome when the page was left is sent again; what was refused, or may be posted twice, is asked about. */
+  #resume(conversation) {
+    for (const { problem, ...unsent } of this.#store.unsent(this.me, conversation.id)) {
+      const assured = Date.now() - Date.parse(unsent.at) < ASSURED_MS;
+      conversation.addUnsent({ ...unsent, problem: problem ?? (assured ? null : { code: "outdated" }) });
+    }
+    for (const unsent of conversation.unsent) if (unsent.problem === null) this.#transmit(conversation, unsent);
   }
 
   #subscribe(conversation) {
     const changes = (act) => (what) => {
+      const { length } = conversation.unsent;
       act(what);
+      if (conversation.unsent.length !== length) this.#saveUnsent(conversation); // it was posted, though no reply had said so
       this.#onChange();
     };
     const on = {
@@ -278,9 +291,16 @@ export class Session {
     this.#onChange();
   }
 
-  #saveUnsent({ id, unsent }) {
+  #saveUnsent(conversation) {
+    const { id, unsent } = conversation;
+    if (this.conversations.get(id) !== conversation) return; // left meanwhile: nothing of it is kept
     const open = unsent.filter(({ seq }) => seq === undefined);
-    const kept = open.map(({ id: key, text, at, reply_to, mentions }) => ({ id: key, text, at, reply_to, mentions }));
-    this.#store.setUnsent(this.me, id, kept);
+    this.#store.setUnsent(this.me, id, open.map(stored));
   }
+}
+
+/** A message without its outcome as the browser keeps it: of an error, what there is to tell. */
+function stored({ id, text, at, reply_to, mentions, problem }) {
+  const told = problem && { code: problem.code, field: problem.field, message: problem.message };
+  return { id, text, at, reply_to, mentions, problem: told };
 }

@@ -1,6 +1,6 @@
 /**
  * What the browser remembers. For this user: the groups that were opened, and how far each was read. For this tab: who is
- * signed in, what is being written, and messages without an outcome, which a reload sends again under the same id.
+ * signed in, what is being written, and messages that are not sent, which a reload brings back under the same id.
  */
 
 const MAX_GROUPS = 200;
@@ -53,7 +53,7 @@ export class Store {
     this.setDraft(user, id, null);
   }
 
-  /** Messages without an outcome: `[{id, text, at, reply_to?, mentions?}]`, `id` being the client_msg_id. */
+  /** Messages not sent: `[{id, text, at, reply_to?, mentions?, problem?}]`, `id` being the client_msg_id. */
   unsent(user, group) {
     return read(this.#tab, keyOf("unsent", user, group), []);
   }

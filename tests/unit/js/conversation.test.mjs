@@ -168,6 +168,31 @@ test("a reset drops what was shown and keeps what is on its way", () => {
   assert.equal(conversation.unread, 1);
 });
 
+test("a message that the lost log had accepted is not shown as on its way for ever", () => {
+  const conversation = opened();
+  conversation.addUnsent({ id: "a", text: "one", at: "" });
+  conversation.acknowledge("a", 100);
+
+  conversation.reset();
+  conversation.setState({ ...STATE, seq: 3 });
+
+  assert.deepEqual(conversation.unsent, []);
+});
+
+test("quotes are bounded, and one that is an item too is gone with it", () => {
+  const conversation = opened();
+  const fetched = (seq) => ({ seq, at: "", by: "bob", text: `m${seq}` });
+
+  for (let seq = 1001; seq <= 2101; seq++) conversation.setQuote(seq, fetched(seq), conversation.awaitQuote(seq));
+  conversation.setQuote(7, fetched(7), conversation.awaitQuote(7));
+  conversation.prepend([fetched(7)], false);
+
+  assert.ok(conversation.quotes.size <= 1000);
+  assert.equal(conversation.messageAt(2101).text, "m2101");
+  assert.ok(!conversation.quotes.has(7));
+  assert.equal(conversation.messageAt(7).text, "m7");
+});
+
 test("a tab that stays open keeps the newest, and fetches the rest again", () => {
   const conversation = opened();
 

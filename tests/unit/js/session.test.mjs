@@ -125,6 +125,62 @@ test("what was discarded is not sent again", async () => {
   assert.deepEqual(client.sends, []);
 });
 
+test("what was refused is there again after a reload, and is not sent unasked", async () => {
+  const first = await begun();
+  const conversation = first.session.open("g");
+  first.client.followed.get("g").onState(STATE);
+  first.session.send(conversation, "one");
+  first.session.send(conversation, "two");
+  first.client.sends[0].reject(new ChatError("forbidden", "no"));
+  await settled();
+
+  const { client, session } = await begun(first.store);
+  const [refused, open] = session.conversations.get("g").unsent;
+  assert.deepEqual([refused.problem.code, open.problem], ["forbidden", null]);
+  assert.deepEqual(client.sends.map(({ text }) => text), ["two"]);
+
+  session.retry(session.conversations.get("g"), refused);
+
+  assert.deepEqual(client.sends.map(({ text, id }) => [text, id]), [["two", "id-2"], ["one", "id-1"]]);
+});
+
+test("what may have gone out longer ago than the server remembers is asked about, until it is seen in the log", async () => {
+  const store = new Store(new Storage(), new Storage());
+  const ago = (minutes) => new Date(Date.now() - minutes * 60_000).toISOString();
+  store.remember("alice", { id: "g", name: "G", seen: null });
+  store.setUnsent("alice", "g", [
+    { id: "a", text: "one", at: ago(11) }, { id: "b", text: "two", at: ago(12) }, { id: "c", text: "three", at: ago(9) },
+    { id: "d", text: "four", at: "no date" },
+  ]);
+
+  const { client, session } = await begun(store);
+
+  const conversation = session.conversations.get("g");
+  assert.deepEqual(conversation.unsent.map(({ id, problem }) => [id, problem?.code]), [
+    ["a", "outdated"], ["b", "outdated"], ["c", undefined], ["d", "outdated"],
+  ]);
+  assert.deepEqual(client.sends.map(({ id }) => id), ["c"]);
+  client.followed.get("g").onState({ ...STATE, seq: 9 });
+  client.followed.get("g").onEvent(event(9, { by: "alice", client_msg_id: "a" }));
+  client.answers.history = { messages: [{ seq: 8, at: "", by: "alice", client_msg_id: "b", text: "two" }], more: true };
+  await session.loadEarlier(conversation);
+  assert.deepEqual(store.unsent("alice", "g").map(({ id }) => id), ["c", "d"]);
+});
+
+test("what fails after its group was left is not kept for joining again", async () => {
+  const { client, session, store } = await begun();
+  const conversation = session.open("g");
+  client.followed.get("g").onState(STATE);
+  session.send(conversation, "hello");
+
+  await session.leave("g");
+  client.sends[0].reject(new ChatError("not_a_member", "no"));
+  await settled();
+
+  assert.deepEqual(store.unsent("alice", "g"), []);
+  assert.deepEqual(session.open("g").unsent, []);
+});
+
 test("to be a member already is as good as to join", async () => {
   const { client, session } = await begun();
   client.answers.join = new ChatError("already_a_member", "no");
@@ -202,8 +258,30 @@ test("a change that is refused is kept, and tried again as the same request", as
   assert.equal(item.change.problem, null);
   const edits = client.asked.filter(([type]) => type === "edit").map(([, fields]) => fields);
   assert.deepEqual(edits, [edits[0], edits[0]]);
-  client.followed.get("g").onEvent(event(5, { kind: "message.edited", by: "alice", data: { target: 4, text: "new" } }));
+  client.followed.get("g").onEvent(event(5, { kind: "message.edited", by: "alice", client_msg_id: edits[0].client_msg_id, data: { target: 4, text: "new" } }));
   assert.deepEqual([item.text, item.change], ["new", null]);
+});
+
+test("a second change that is refused is told, though the first has come meanwhile", async () => {
+  const { client, session } = await begun();
+  const conversation = session.open("g");
+  client.followed.get("g").onState(STATE);
+  client.followed.get("g").onEvent(event(4, { by: "alice", data: { text: "old" } }));
+  const [item] = conversation.items;
+  const outcomes = [];
+  client.edit = () => new Promise((resolve, reject) => outcomes.push({ resolve, reject }));
+  session.changes.edit(conversation, item, "B");
+  const { id } = item.change;
+  const second = session.changes.edit(conversation, item, "C");
+
+  outcomes[0].resolve({ seq: 5 });
+  client.followed.get("g").onEvent(
+    event(5, { kind: "message.edited", by: "alice", client_msg_id: id, data: { target: 4, text: "B" } }),
+  );
+  outcomes[1].reject(new ChatError("forbidden", "no"));
+  await second;
+
+  assert.deepEqual([item.text, item.change.text, item.change.problem.code], ["B", "C", "forbidden"]);
 });
 
 test("a reaction that is refused is taken back", async () => {
@@ -237,6 +315,39 @@ test("a message far back is reached page by page, and a quote is fetched once", 
   assert.deepEqual(client.asked.map(([, { before, limit }]) => [before, limit]), [[21, 1], [501, 200], [301, 200]]);
   assert.equal(conversation.messageAt(20).text, "m20");
   assert.equal(conversation.messageAt(150).text, "m150");
+});
+
+/** A quoted message that the server has read, and not answered with yet: `answer()` lets it. */
+async function quoting() {
+  const parts = await begun();
+  const conversation = parts.session.open("g");
+  parts.client.followed.get("g").onState({ ...STATE, seq: 500 });
+  let answer;
+  parts.client.request = () => new Promise((resolve) => {
+    answer = () => resolve({ messages: [{ seq: 20, at: "", by: "bob", text: "m20" }], more: true });
+  });
+  const loaded = parts.session.loadQuote(conversation, 20);
+  return { ...parts, conversation, on: parts.client.followed.get("g"), answered: () => (answer(), loaded) };
+}
+
+test("a quoted message that is deleted while it is fetched is shown deleted", async () => {
+  const { conversation, on, answered } = await quoting();
+
+  on.onEvent(event(501, { kind: "message.deleted", data: { target: 20 } }));
+  await answered();
+
+  assert.equal(conversation.messageAt(20).text, null);
+});
+
+test("a quoted message of a log that is no more, or that was pruned meanwhile, is not shown", async () => {
+  const [lost, pruned] = [await quoting(), await quoting()];
+
+  lost.on.onReset();
+  pruned.on.onEvent(event(501, { kind: "history.pruned", by: null, data: { through: 20 } }));
+  await Promise.all([lost.answered(), pruned.answered()]);
+
+  assert.equal(lost.conversation.messageAt(20), undefined);
+  assert.equal(pruned.conversation.messageAt(20), null);
 });
 
 test("what is being written is there again after a reload", async () => {
