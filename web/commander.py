@@ -98,7 +98,6 @@ class Commander:
         self._waiting_bytes = 0
         self._pending: dict[str, _Pending] = {}
         self._groups: Counter[bytes] = Counter()
-        self._idle = asyncio.Event()
         self._deadlines: list[tuple[float, str]] = []
 
     def __len__(self) -> int:
@@ -147,16 +146,6 @@ class Commander:
             await asyncio.sleep(SWEEP_S)
             self.sweep(self._loop.time())
 
-    async def settled(self, timeout_s: float) -> None:
-        """Wait until no command waits for an outcome, at most `timeout_s`."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while self._pending:
-                    self._idle.clear()
-                    await self._idle.wait()
-        except TimeoutError:
-            pass
-
     def sweep(self, now: float) -> None:
         """Tell every command whose deadline is before `now`: `timeout` if it may be in the log, else `unavailable`."""
         while self._deadlines and self._deadlines[0][0] <= now:
@@ -164,6 +153,9 @@ class Commander:
             pending = self._pending.get(command_id)
             if pending is not None:
                 self._settle(command_id, TIMEOUT if pending.sent else UNAVAILABLE)
+        if len(self._deadlines) > 2 * PENDING:  # most are settled, and wait for their deadline only
+            self._deadlines = [each for each in self._deadlines if each[1] in self._pending]
+            heapq.heapify(self._deadlines)
         for way in self._ways.values():
             self._drop_settled(way)
         metrics.PENDING.set(len(self._pending))
@@ -270,5 +262,3 @@ class Commander:
             del self._groups[pending.key]
         metrics.ACK_SECONDS.observe(self._loop.time() - pending.since)
         pending.on_result(result)
-        if not self._pending:
-            self._idle.set()

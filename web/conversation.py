@@ -249,6 +249,10 @@ class Conversation:
                 prepared = await self._subscriptions.prepare(item, deadline)
             except UnavailableError:
                 return NO_OWNER
+            except Exception:  # noqa: BLE001 - an edge: the others of the batch are begun all the same
+                metrics.ERRORS.labels("subscribe").inc()
+                _log.exception("a subscription failed")
+                return INTERNAL
             if isinstance(prepared, tuple):
                 room -= sum(len(bytes(frame)) for frame in prepared[1].frames)
                 if room < 0:

@@ -99,6 +99,11 @@ class Followers:
         self._front[outbox.transport] = follower
         self._cursor = cursor
 
+    def lose(self) -> None:
+        """Break the run of everybody: it may lack an event."""
+        for follower in [*self._front.values(), *self._behind]:
+            follower.lost()
+
     def give_in_one(self, run: Run, gathered: Gathered | None) -> bool:
         """Give `run` to all at once, unless they are too many for a turn of the loop: then it is not begun, and False.
 

@@ -21,7 +21,7 @@ from app.kafka.consumer import ReadError
 from app.kafka.producer import Producer
 from app.owners import Owners
 from app.telemetry import logger
-from web import http, log_watch
+from web import http, log_watch, metrics
 from web.admissions import Admissions
 from web.auth import Authenticator
 from web.commander import Commander
@@ -87,6 +87,7 @@ class _Gateway:
         self.commander = Commander(self.producer, origin=origin, partitions=layout.partitions, on_fatal=self._fail)
         self.owners = Owners(layout.partitions, layout.log_id)
         self.hub = Hub()
+        metrics.SLOW_SOCKETS.set_function(lambda: len(self.hub.held))
         self.keys = keys_of(settings, session)
         revocations = Revocations()
         self.admissions = Admissions(revocations)
@@ -186,6 +187,7 @@ async def _serve(settings: Settings, gateway: _Gateway, listener: socket.socket,
     finally:
         for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     for ended in done:
         ended.result()  # raises what ended the gateway, if it was no signal
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import deque
 
+from app.telemetry import logger
 from web import metrics
 from web.followers import Follower, Followers, Gathered, Given
 from web.live_events import RUN_BYTES, LiveEvent, Run, next_run
@@ -12,6 +13,8 @@ from web.live_events import RUN_BYTES, LiveEvent, Run, next_run
 PAUSE_S = 0.002
 # Beyond it there is no pause: what a group has waiting here is bounded by how fast the log is read (design I7).
 WAITING_BYTES = 16_777_216
+
+_log = logger("web")
 
 
 class Hub:
@@ -103,18 +106,24 @@ class Hub:
 
     async def _pump(self, group: Followers, run: Run, waiting: deque[LiveEvent], delay_s: float) -> None:
         """Give out `run` and what waits behind it."""
-        if delay_s:
-            await asyncio.sleep(delay_s)
-        while True:
-            for _ in group.give(run):
-                await asyncio.sleep(0)
-            _observe(run)
-            if not waiting:
-                break
-            if not self._closing and len(waiting) * len(run.frames) < WAITING_BYTES * len(run.events):
-                await asyncio.sleep(PAUSE_S)
-            run = next_run(waiting)
-        group.waiting = None
+        try:
+            if delay_s:
+                await asyncio.sleep(delay_s)
+            while True:
+                for _ in group.give(run):
+                    await asyncio.sleep(0)
+                _observe(run)
+                if not waiting:
+                    break
+                if not self._closing and len(waiting) * len(run.frames) < WAITING_BYTES * len(run.events):
+                    await asyncio.sleep(PAUSE_S)
+                run = next_run(waiting)
+        except Exception:  # noqa: BLE001 - an edge: who misses a run must not go on
+            metrics.ERRORS.labels("fan_out").inc()
+            _log.exception("a run could not be given out")
+            group.lose()
+        finally:
+            group.waiting = None
 
 
 def _observe(run: Run) -> None:

@@ -39,6 +39,8 @@ class KeySet:
 def parse_jwks(document: bytes) -> KeySet:
     """The keys of a JWKS that are of use here. The others (encryption keys, other algorithms, weak ones) are left out.
 
+    An empty list is a set without keys: so an issuer withdraws its last one.
+
     Raises:
         JwksError: it is none, or no key is of use; says what is wrong with each, never what is in it.
     """
@@ -57,8 +59,8 @@ def parse_jwks(document: bytes) -> KeySet:
             keys.setdefault((algorithm, kid), key)
         except JwksError as why:
             faults.append(f"key {number} {why}")
-    if not keys:
-        raise JwksError("has no key of use here: " + ("; ".join(faults) or "it is empty"))
+    if faults and not keys:
+        raise JwksError("has no key of use here: " + "; ".join(faults))
     return KeySet(keys)
 
 

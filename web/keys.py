@@ -82,7 +82,7 @@ class Keys:
         try:
             async with asyncio.timeout(READ_S):
                 self.present = parse_jwks(await self._load())
-        except (JwksError, OSError, aiohttp.ClientError, TimeoutError) as failed:
+        except (JwksError, OSError, ValueError, aiohttp.ClientError, TimeoutError) as failed:
             _log.warning("the keys of tokens cannot be read: those that are here stay", why=repr(failed))
             return False
         return True
@@ -116,6 +116,8 @@ def keys_of(settings: Settings, session: aiohttp.ClientSession) -> Keys | None:
     except (JwksError, OSError) as bad:
         why = bad.strerror if isinstance(bad, OSError) else bad
         raise SettingsError(f"AUERBACH_JWT_JWKS: {path}: {why}") from None
+    if not present.keys:
+        raise SettingsError(f"AUERBACH_JWT_JWKS: {path}: it is empty")
     return Keys(lambda: asyncio.to_thread(_content, path), refresh_s=refresh_s, present=present)
 
 

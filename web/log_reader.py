@@ -24,6 +24,7 @@ BATCH = 500
 BATCHES_AHEAD = 4
 OPEN_S = 60.0
 CLOSE_S = 2.0
+OBSERVE_S = 1.0
 
 _log = logger("web")
 
@@ -103,8 +104,12 @@ class LogReader:
         try:
             start = self._open_patiently(consumer)
             self._on_loop(self._receiver.begin, start)
+            observed_at = monotonic()
             while not self._closing.is_set():
                 self._read_once(consumer)
+                if monotonic() - observed_at >= OBSERVE_S:
+                    observed_at = monotonic()
+                    self._observe_lag(consumer)
         except (kafka.ReadError, KafkaException) as failed:
             self._on_loop(self._on_fatal, kafka.ReadError(f"the log cannot be read on: {failed}"))
         except Exception as failed:  # noqa: BLE001 - an edge: a thread that ends silently would leave a deaf gateway
@@ -181,6 +186,13 @@ class LogReader:
                 if self._closing.is_set():
                     return
             self._on_loop(self._hand_over, records)
+
+    def _observe_lag(self, consumer: Consumer) -> None:
+        """From what librdkafka knows already: no request is made."""
+        places = consumer.position([TopicPartition(topics.EVENTS, p) for p in range(self._layout.partitions)])
+        ends = (consumer.get_watermark_offsets(place, cached=True)[1] for place in places)
+        lags = (end - place.offset for end, place in zip(ends, places, strict=True) if place.offset >= 0)
+        metrics.READER_LAG.set(sum(max(0, lag) for lag in lags))
 
     def _hand_over(self, records: list[RawRecord]) -> None:
         self._room.release()

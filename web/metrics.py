@@ -22,7 +22,6 @@ FAN_OUT_SECONDS = Histogram(
     "From the timestamp of an event in the log, by the clock of who wrote it, until it is written to all sockets here.",
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-OUTBOX_BYTES = Gauge("auerbach_gateway_outbox_bytes", "Bytes of frames that wait for slow readers.")
 SLOW_SOCKETS = Gauge("auerbach_gateway_slow_sockets", "Sockets that something waits for.")
 READER_LAG = Gauge("auerbach_gateway_reader_lag_records", "Records of the events topic that are not read yet.")
 LOOP_LAG_SECONDS = Histogram(

@@ -113,6 +113,10 @@ class Outbox:
 
     def write(self, frames: bytes) -> None:
         """Send live frames: now where nothing waits, else behind it."""
+        if self._waiting and self._pump is None:
+            # Else the group's next run, which goes to the transport directly, would come before this one. What does
+            # not leave now keeps the transport held.
+            self._flush()
         if not self.idle or self.transport in self._held:
             self.push(frames, live=True)
             return

@@ -1,6 +1,7 @@
 """One socket's life: authentication, frames in, liveness, and a clean end (protocol §1, §6)."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,6 +78,15 @@ class Session:
     async def run(self) -> None:
         """Serve the socket until it ends, and close it."""
         try:
+            await self._live()
+            if self._code is not None:
+                await self._close(self._code)
+        finally:
+            self._outbox.leave()
+
+    async def _live(self) -> None:
+        """Serve the socket until it ends, and be found nowhere any more."""
+        try:
             async with self._life:
                 if self._identity is None:
                     self._life.reschedule(self._loop.time() + AUTHENTICATE_S)
@@ -90,18 +100,14 @@ class Session:
             self._over = True
             self._door.admissions.leave(self)
             self._leave()
-        try:
-            if self._code is not None:
-                await self._close(self._code)
-        finally:
-            self._outbox.leave()
 
     def stop(self, code: int) -> None:
         """Close the socket with `code` as soon as the loop turns; what waits to be written goes first."""
         if self._over or self._code is not None:
             return
         self._code = code
-        self._life.reschedule(self._loop.time())
+        with contextlib.suppress(RuntimeError):  # its time is over already, and it ends with this code
+            self._life.reschedule(self._loop.time())
 
     def bye(self, reconnect_after_ms: int) -> None:
         """Say that this gateway drains, and close when what was asked is answered (protocol §6).

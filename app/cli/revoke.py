@@ -34,8 +34,13 @@ def command(user: str) -> None:
     revoked_at = time.time()
     asyncio.run(publish(settings.bootstrap, layout.partitions, user, revoked_at))
     # Tokens say whole seconds, and those of this one are refused: one that is issued when we have ended must not be.
-    time.sleep(math.ceil(revoked_at) - revoked_at)
+    time.sleep(max(0.0, held_from(revoked_at) - time.time()))
     click.echo(f"revoked: the sockets of {click.format_filename(user)} close, tokens issued until now are refused")
+
+
+def held_from(revoked_at: float) -> int:
+    """The first second whose tokens hold again: the instant is written in milliseconds, rounded up."""
+    return math.floor(math.ceil(revoked_at * 1000) / 1000) + 1
 
 
 async def publish(bootstrap: str, partitions: int, user: str, revoked_at: float) -> None:

@@ -85,6 +85,7 @@ function onStatus(status) {
   store.identity = null;
   session = null;
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+  for (const panel of document.querySelectorAll("[popover]")) panel.hidePopover();
   byId("sign-in-problem").textContent = signedOut(status.error);
   draw();
   focusFirst();

@@ -17,6 +17,8 @@ export class Composer {
   /** The message that is given another text, and what was being written before. */
   #editing = null;
   #replyTo = null;
+  /** As many logs as the group had lost when this was begun. */
+  #logsLost = 0;
   #mentions;
   #actions;
 
@@ -38,10 +40,12 @@ export class Composer {
 
   /** Shows what is being written in `conversation`, or nothing. */
   show(conversation) {
+    if (this.#shown && this.#shown.logsLost !== this.#logsLost) this.#unrefer();
     if (conversation === this.#shown) return;
     this.#keep();
     this.#mentions.close();
     this.#shown = conversation;
+    this.#logsLost = conversation?.logsLost ?? 0;
     this.#editing = null;
     this.#problem("");
     this.#set(conversation?.draft.text ?? "", conversation?.draft.replyTo ?? null);
@@ -90,7 +94,7 @@ export class Composer {
     const [shown, editing, replyTo] = [this.#shown, this.#editing, this.#replyTo];
     this.#leave();
     if (editing) {
-      if (text !== editing.text) this.#actions.edit(shown, editing, text);
+      if (text !== (editing.change?.text ?? editing.text)) this.#actions.edit(shown, editing, text);
       return;
     }
     this.#set("", null);
@@ -107,6 +111,15 @@ export class Composer {
     this.#showContext();
     this.#keep();
     this.#field.focus();
+  }
+
+  /** What is answered or changed was in a log that is lost: the same seq is another message now. */
+  #unrefer() {
+    this.#logsLost = this.#shown.logsLost;
+    const text = this.#editing ? this.#shown.draft.text : this.#field.value;
+    this.#editing = null;
+    this.#set(text, null);
+    this.#keep();
   }
 
   #set(text, replyTo) {

@@ -39,6 +39,8 @@ export class Conversation {
   hasEarlier = false;
   /** What is being written: `{text, replyTo}`. */
   draft = { text: "", replyTo: null };
+  /** Counts the logs that were lost: what is begun on the page may refer to one of them. */
+  logsLost = 0;
   /** The seq before which nothing was fetched yet. */
   earliest = null;
   /** Messages that are quoted and not among the items: seq → item, or null where there is none to see. */
@@ -125,6 +127,14 @@ export class Conversation {
     this.#newsAfter = null;
     this.#meanwhile = null;
     this.#stateSeq = this.#lastSeq = 0;
+  }
+
+  /** The log is lost, and its seqs with it: nothing refers to them any more. */
+  loseLog() {
+    this.reset();
+    this.seen = null;
+    this.draft = { ...this.draft, replyTo: null };
+    this.logsLost += 1;
   }
 
   close(problem) {

@@ -262,8 +262,8 @@ export class Session {
     const on = {
       onEvent: changes((event) => conversation.apply(event)),
       onReset: changes(() => {
-        conversation.seen = null;
-        conversation.reset();
+        conversation.loseLog();
+        this.setDraft(conversation, conversation.draft);
       }),
       onState: changes((state) => {
         conversation.setState(state);

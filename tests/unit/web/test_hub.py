@@ -216,6 +216,43 @@ async def test_what_one_socket_gets_of_several_groups_in_a_tick_is_one_write() -
     assert transport.writes == [b"1 1 "]
 
 
+async def test_a_groups_events_stay_in_order_behind_a_reply_that_waits_beside_another_groups() -> None:
+    world = Hub()
+    transport = FakeTransport()
+    one = Member(world, 0, transport)
+    other = Member.__new__(Member)
+    other.__dict__ |= {**one.__dict__, "group": "h", "runs": []}
+    world.follow(b"h", other)
+    world.advance(other, 0)
+    one.outbox.push(b"reply ")
+    world.publish(KEY, event(1))
+    world.publish(b"h", event(1))
+    world.flush()
+    world.publish(KEY, event(2))
+    world.flush()
+    await turns()
+    assert b"".join(transport.writes) == b"reply 1 1 2 "
+
+
+async def test_a_run_that_cannot_be_given_out_breaks_everybodys_and_the_next_ones_are_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(followers, "CHUNK", 1)
+    world = Hub()
+    lost: list[Member] = []
+    members = [Member(world, 0) for _ in range(2)]
+    for member in members:
+        monkeypatch.setattr(member, "lost", lambda member=member: lost.append(member))
+    with monkeypatch.context() as broken:
+        broken.setattr(followers.Followers, "give", lambda *_: 1 / 0)
+        world.publish(KEY, event(1))
+        await given_out(world)
+    assert lost == members
+    world.publish(KEY, event(1))
+    await given_out(world)
+    assert [member.seqs() for member in members] == [[1], [1]]
+
+
 async def test_a_fan_out_to_very_many_lets_the_loop_turn_between_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followers, "CHUNK", 10)
     world = Hub()

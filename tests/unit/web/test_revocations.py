@@ -2,6 +2,7 @@
 
 import pytest
 
+from app.cli.revoke import held_from
 from app.kafka import topics
 from app.revocations import Revocation, encode_revocation, parse_revocation
 from tests.unit.web.world import Record
@@ -188,3 +189,12 @@ class NoCommander:
 
 class NoOwners:
     """Nobody owns anything."""
+
+
+@pytest.mark.parametrize("revoked_at", [100.0, 100.0004, 100.5, 100.9989, 100.9995, 100.9999999])
+def test_the_command_ends_when_tokens_of_that_second_hold_again(revoked_at: float) -> None:
+    told = parse_revocation(b"ann", encode_revocation(revoked_at))
+    assert told is not None
+    assert told.until_s is not None
+    second = held_from(revoked_at)
+    assert second - 1 <= told.until_s < second
