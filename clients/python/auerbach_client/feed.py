@@ -102,8 +102,7 @@ class Feed:
         subscription = self._subscriptions.get(event.group)
         if subscription is None or subscription.phase not in {Phase.LIVE, Phase.WANTED}:
             return
-        if subscription.full() and not await self._room(subscription, hurry=hurry):
-            self._park(subscription)
+        if not await self._has_room(subscription, hurry=hurry):
             return
         if not subscription.take(event):
             self._missed(subscription, event.seq)
@@ -117,9 +116,7 @@ class Feed:
         subscription = self._subscriptions.get(frame.group)
         if subscription is None or subscription.phase not in {Phase.LIVE, Phase.WANTED}:
             return
-        if subscription.full() and not await self._room(subscription, hurry=hurry):
-            self._park(subscription)
-        elif not subscription.skip(frame):
+        if await self._has_room(subscription, hurry=hurry) and not subscription.skip(frame):
             self._missed(subscription, frame.start)
 
     def ended(self, error: EndedError | None) -> None:
@@ -166,6 +163,17 @@ class Feed:
             _log.warning("%s: seq %d after %s: subscribing again", subscription.group, seq, subscription.cursor)
             subscription.phase = Phase.WANTED
             self._ask(subscription)
+
+    async def _has_room(self, subscription: Subscription, *, hurry: bool) -> bool:
+        """Whether a frame may be taken in, maybe after a moment; if there is no room even then, the group is let go."""
+        if not subscription.full():
+            return True
+        has_room = await self._room(subscription, hurry=hurry)
+        if self._subscriptions.get(subscription.group) is not subscription:  # closed meanwhile: not even let go
+            return False
+        if not has_room:
+            self._park(subscription)
+        return has_room
 
     async def _room(self, subscription: Subscription, *, hurry: bool) -> bool:
         """Hold up the socket until there is room, for a moment; whether there is."""

@@ -53,7 +53,6 @@ class Subscription(AsyncIterator[Item]):
         group: the group's id.
         head: the group's last seq when the server last said so; 0 before.
         state: the group's state at `head` of the first reply; None before, or if not wanted.
-        log: the log's incarnation that the cursor belongs to. Keep it beside `position` to resume in a later process.
     """
 
     def __init__(
@@ -70,7 +69,6 @@ class Subscription(AsyncIterator[Item]):
         self.group = group
         self.head = 0
         self.state: GroupState | None = None
-        self.log = log
         self.phase = Phase.NEW
         self.cursor = after
         self.with_state = with_state
@@ -78,7 +76,9 @@ class Subscription(AsyncIterator[Item]):
         self.asked: str | None = None
         self._since: float | None = None
         self._last = last
-        self._taken = after
+        # The log that the cursor belongs to, and what the consumer has taken of which log.
+        self._log = log
+        self._taken, self._taken_log = after, log
         self._source = source
         self._limit = queue_events
         self._queue: deque[Item] = deque()
@@ -91,6 +91,11 @@ class Subscription(AsyncIterator[Item]):
     def position(self) -> int | None:
         """The seq up to which the consumer has taken events: `after` for a later subscription. None: not known yet."""
         return self._taken if self._queue else self.cursor
+
+    @property
+    def log(self) -> str | None:
+        """The log's incarnation that `position` belongs to, `log` for a later subscription. None: not known yet."""
+        return self._taken_log if self._queue else self._log
 
     async def __aenter__(self) -> Self:
         """Subscribe, and wait until the server has said yes: `head` and `state` are there.
@@ -110,7 +115,8 @@ class Subscription(AsyncIterator[Item]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Unsubscribe; what is queued is dropped."""
+        """Unsubscribe; what is queued is dropped, and `position` stays before it."""
+        self.cursor, self._log = self.position, self.log
         self._queue.clear()
         self._source.release(self)
 
@@ -128,7 +134,7 @@ class Subscription(AsyncIterator[Item]):
                 self._source.resume(self)
             await self._change()
         item = self._queue.popleft()
-        self._taken = _end(item)
+        self._taken, self._taken_log = _end(item), self._log  # all that is queued is of the cursor's log
         if len(self._queue) <= self._limit // 2:
             self._room.set()
         return item
@@ -153,7 +159,7 @@ class Subscription(AsyncIterator[Item]):
         if self.cursor is None:
             return {} if self._last is None else {"last": self._last}
         # Who holds nothing holds nothing of another log either.
-        log = {"log": self.log} if self.log is not None and self.cursor > 0 else {}
+        log = {"log": self._log} if self._log is not None and self.cursor > 0 else {}
         return {"after": self.cursor, **log}
 
     def accepted(self, started: Started, log: str) -> None:
@@ -161,13 +167,15 @@ class Subscription(AsyncIterator[Item]):
         if started.recovered:
             # Events of the run before may have come between our asking and this reply.
             self.cursor = max(self.cursor or 0, started.start - 1)
+            if not self._queue:
+                self._taken, self._taken_log = self.cursor, log
         else:
             self._queue.clear()
             self.cursor = started.start - 1
             self._put(Reset(self.group, started.start))
         if self.state is None:
             self.state = started.state
-        self.head, self.log = started.seq, log
+        self.head, self._log = started.seq, log
         self.phase, self.attempts, self._opened = Phase.LIVE, 0, True
         self._changed.set()
 
@@ -177,8 +185,9 @@ class Subscription(AsyncIterator[Item]):
 
     async def room(self) -> None:
         """Wait until the consumer has taken half of what is queued."""
-        self._room.clear()
-        await self._room.wait()
+        if self.full() and self.phase is not Phase.OVER:  # not so any more if this task begins late
+            self._room.clear()
+            await self._room.wait()
 
     def take(self, event: Event) -> bool:
         """Queue `event` if it is the next one; False if some before it are missing."""

@@ -5,6 +5,7 @@ import random
 
 import pytest
 from auerbach_client import ChatError, Client, Event, Item, Reset, Subscription, Withheld, bodies
+from auerbach_client.subscription import Phase
 
 from tests.support.fake_gateway import FakeGateway
 from tests.support.until import until
@@ -191,10 +192,46 @@ async def test_what_is_queued_of_a_lost_log_is_not_shown(gateway: FakeGateway, c
             async with client() as other:
                 await other.create_group("g", name="new")
             gateway.cut()
-            await until(lambda: events.log == gateway.log.id)
+            await until(lambda: isinstance(events._queue[0], Reset))
             items = await take(events, 1)
 
     assert items == [Reset("g", 2)]
+
+
+async def test_position_and_log_stay_a_pair_until_the_reset_is_taken(gateway: FakeGateway, client: MakeClient) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="old")
+        await posted(alice, 5)
+        async with alice.subscribe("g", after=0) as events:
+            await take(events, 4)
+            before = (events.position, events.log)
+            gateway.forget()
+            async with client() as other:
+                await other.create_group("g", name="new")
+            gateway.cut()
+            await until(lambda: isinstance(events._queue[0], Reset))
+            waiting = (events.position, events.log)
+            await take(events, 1)
+            taken = (events.position, events.log)
+
+    assert before == waiting == (4, before[1])
+    assert taken == (1, gateway.log.id)
+    assert before[1] != gateway.log.id
+
+
+@pytest.mark.parametrize("where", [{"after": 0}, {"last": 9}])
+async def test_what_was_queued_when_a_run_was_closed_is_not_counted_as_taken(
+    client: MakeClient, where: dict[str, int]
+) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        await posted(alice, 5)
+        async with alice.subscribe("g", **where) as events:  # type: ignore[arg-type]
+            await until(lambda: events.cursor == 6)
+            untaken = events.position
+            await take(events, 2)
+
+    assert (untaken, events.position, events.log) == (0, 2, alice.hello.log)
 
 
 async def test_a_cursor_of_another_log_is_reset_at_the_first_subscription(client: MakeClient) -> None:
@@ -284,6 +321,39 @@ async def test_a_run_ends_with_the_event_that_ends_the_membership(gateway: FakeG
 
     assert kinds == ["group.created", "member.joined", "member.left", "member.joined", "member.removed"]
     assert len([1 for user, frame in gateway.requests if (user, frame["type"]) == ("bob", "subscribe")]) == 1
+
+
+@pytest.mark.parametrize("frame", ["member.removed", "group.deleted", "withheld"])
+async def test_a_run_that_is_closed_while_a_frame_waits_for_room_takes_nothing_more_and_harms_no_other(
+    gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch, frame: str
+) -> None:
+    monkeypatch.setattr("auerbach_client.feed._PATIENCE_S", 3600)
+    async with client("alice") as alice, client("bob") as bob:
+        await alice.create_group("g", name="G", members=[{"user": "bob"}])
+        await alice.create_group("h", name="H", members=[{"user": "bob"}])
+        [his] = [session for session in gateway.sessions if session.user == "bob"]
+        async with bob.subscribe("h", after=0) as others:
+            events = await bob.subscribe("g", queue_events=1).__aenter__()
+            await posted(alice, 1)
+            await until(events.full)
+            holding = bob._session.feed._hurried
+            holding.set()  # cleared once the next frame waits
+            if frame == "member.removed":
+                await alice.remove_member("g", "bob")
+            elif frame == "group.deleted":
+                await alice.delete_group("g")
+            else:
+                his.put(b'{"type":"withheld","group":"g","from":3,"through":4}')
+            await until(lambda: not holding.is_set())
+            await take(events, 1)  # there is room, and at once nobody who wants it
+            await events.aclose()
+            await alice.send("h", "hi")
+            items = await take(others, 2)
+            await bob.ping()
+
+    assert seqs(items) == [1, 2]
+    assert not events._queue
+    assert events.phase is Phase.OVER
 
 
 async def test_a_run_ends_with_the_end_of_the_group_and_its_next_life_is_another(client: MakeClient) -> None:
