@@ -225,6 +225,11 @@ export interface AskOptions {
   signal?: AbortSignal;
 }
 
+/**
+ * Once a change was sent and its outcome is not known, it is repeated for at most 10 minutes, whatever `timeoutMs` is:
+ * for so long the server surely knows its `client_msg_id` (protocol §2), longer only in a group with less than 10,000
+ * events since, and no longer than 24 h. Then it rejects with `timeout`.
+ */
 export interface ChangeOptions extends AskOptions {
   /** Made once for a request and kept for every repetition of it; by default a new one. */
   client_msg_id?: string;
@@ -241,7 +246,7 @@ export interface MessageOptions {
   attributes?: Record<string, unknown>;
 }
 
-/** `timeoutMs` is by default 24 h: as long as the server knows a `client_msg_id`. */
+/** `timeoutMs` is by default 24 h, for a message that waits for a connection; once it was sent, see `ChangeOptions`. */
 export interface SendOptions extends MessageOptions, AskOptions {}
 
 export interface ConversationOptions {
@@ -265,7 +270,10 @@ export interface Pending {
   /** `sent`: it is in the log as `seq`, and its event is on the way. */
   readonly status: "sending" | "sent" | "failed";
   readonly seq?: number;
-  /** Why it failed. `temporary`: it may be in the log, and is shown if it is; `retry` is safe. */
+  /**
+   * Why it failed. `temporary`: it may be in the log, and is shown if it is; `retry` posts it no second time while the
+   * server knows its id, as `ChangeOptions` says.
+   */
   readonly error: ChatError | null;
 }
 

@@ -62,8 +62,15 @@ const FREE = new Set(["ping", "auth"]);
 
 const MAX_REQUESTS = 1000;
 const REQUEST_MS = 60_000;
-/** As long as the server knows a `client_msg_id`: a repetition after that might post a second message. */
+/** A message that was never sent may wait for a connection as long as this. */
 const SEND_MS = 24 * 60 * 60 * 1000;
+/**
+ * The server knows a `client_msg_id` for 24 h and the group's last 10,000 events; in a busy group only this is assured
+ * (protocol §2). A repetition after that might take effect a second time.
+ */
+const KNOWN_MS = 10 * 60 * 1000;
+/** The refusals that say that nothing came of it (protocol §9); after any other that is temporary, something may. */
+const WITHOUT_EFFECT = new Set(["unavailable", "rate_limited"]);
 /** The server answers within 10 s, if only with `timeout`; a socket on which it does not is dead. */
 const PATIENCE_MS = 15_000;
 const CHECK_MS = 5_000;
@@ -73,6 +80,8 @@ const MIN_DELAY_MS = 1_000;
 const MAX_DELAY_MS = 30_000;
 /** A draining server spreads its clients over time; no drain takes longer than this. */
 const MAX_BYE_MS = 300_000;
+/** Who is sent away at once again and again comes back ever later: from this on, doubling as any wait. */
+const MIN_BYE_MS = 50;
 const MIN_REPEAT_MS = 100;
 const MAX_REPEAT_MS = 5_000;
 /** Browsers run a timer of more at once. */
@@ -482,7 +491,8 @@ export class Client {
     }
     const silentMs = now - link.heardAt;
     const sentAt = this.#requests.firstSentAt();
-    if (silentMs > PATIENCE_MS && now - sentAt > PATIENCE_MS) this.#lost(link, NO_CLOSE_FRAME, "no answer");
+    // Also where events go on coming: a reply that was lost does not come on this socket any more.
+    if (now - sentAt > PATIENCE_MS) this.#lost(link, NO_CLOSE_FRAME, "no answer");
     else if (silentMs > link.hello.heartbeat_ms) this.#probe();
   }
 
@@ -570,7 +580,9 @@ export class Client {
     }
     if (stayed) this.#tries = 0;
     if (code === RATE_LIMITED) this.#tries = Math.max(this.#tries, 4);
-    const delay = link.byeMs ?? jitter(this.#options.random ?? Math.random, this.#tries, MIN_DELAY_MS, MAX_DELAY_MS);
+    const least = link.byeMs === null ? MIN_DELAY_MS : MIN_BYE_MS;
+    const own = jitter(this.#options.random ?? Math.random, this.#tries, least, MAX_DELAY_MS);
+    const delay = Math.max(link.byeMs ?? 0, own);
     this.#tries += 1;
     this.#retry = setTimeout(() => this.#open(), delay);
     this.#runs.disconnected();
@@ -816,13 +828,15 @@ export class Conversation {
     const options = { client_msg_id, reply_to, mentions, attributes, signal: ending.signal };
     try {
       const { seq } = await this.#client.send(this.group, text, options);
+      if (this.#sending.get(client_msg_id) !== ending) return; // discarded, and posted anew since
       // Its event may have come before this, be one of the older ones that are not shown, or come with the run.
       if (seq <= this.seq) this.#drop((each) => each.client_msg_id === client_msg_id);
       else this.#mark(pending, { status: "sent", seq, error: null });
     } catch (error) {
+      if (this.#sending.get(client_msg_id) !== ending) return;
       this.#mark(pending, { status: "failed", error: /** @type {ChatError} */ (error) });
     }
-    if (this.#sending.get(client_msg_id) === ending) this.#sending.delete(client_msg_id);
+    this.#sending.delete(client_msg_id);
     this.#tell({ kind: "pending" });
   }
 
@@ -1224,11 +1238,17 @@ class Runs {
 // ---- Requests: each is sent, and sent again, until it has its outcome. ----
 
 /**
+ * A time by both clocks: the steady one may stand while the machine sleeps, and the other may be set back.
+ * @typedef {{ at: number, date: number }} Doubt
+ */
+
+/**
  * A request without an outcome. `lane`: the group whose order it keeps. `sentAt`: when it left on the present socket, 0
- * before that. `again`: the timer of its repetition, after it was refused for now.
+ * before that. `again`: the timer of its repetition, after it was refused for now. `doubt`: since when it may have
+ * taken effect without our knowledge, null where it has not.
  * @typedef {{ id: number, type: string, text: string, lane: string | null, sentAt: number, refusals: number,
- *   again: any, timer: any, deadline: number, signal: AbortSignal | undefined, onAbort: () => void,
- *   done: (reply: any) => void, fail: (error: ChatError) => void }} Request
+ *   doubt: Doubt | null, again: any, timer: any, deadline: number, signal: AbortSignal | undefined,
+ *   onAbort: () => void, done: (reply: any) => void, fail: (error: ChatError) => void }} Request
  */
 
 class Requests {
@@ -1274,13 +1294,10 @@ class Requests {
     }
     /** @type {Request} */
     const request = {
-      id, type, text, lane, sentAt: 0, refusals: 0, again: undefined, timer: undefined, signal, done, fail,
+      id, type, text, lane, sentAt: 0, refusals: 0, doubt: null, again: undefined, timer: undefined, signal, done, fail,
       deadline: performance.now() + timeoutMs, onAbort: () => this.#giveUp(request),
     };
-    request.timer = setTimeout(() => {
-      this.#fail(request, new ChatError("timeout", "no reply in time: the outcome is unknown", { temporary: true }));
-      this.pump(); // what had to wait behind it
-    }, Math.min(timeoutMs, MAX_TIMER_MS));
+    this.#limit(request);
     signal?.addEventListener("abort", request.onAbort, { once: true });
     this.#open.set(id, request);
     this.pump();
@@ -1378,8 +1395,31 @@ class Requests {
       const message = `the frame has more than ${this.#frameBytes} bytes`;
       return this.#fail(request, new ChatError("too_large", message));
     }
-    request.sentAt = performance.now();
+    const now = performance.now();
+    if (request.doubt === null && CHANGING.has(request.type)) {
+      request.doubt = { at: now, date: Date.now() };
+      this.#limit(request);
+    } else if (request.doubt !== null && doubtLeft(request.doubt) <= 0) return this.#late(request); // we slept
+    request.sentAt = now;
     this.#write?.(text);
+  }
+
+  /**
+   * Ends the waiting at the request's deadline, or when the server might no longer know it.
+   * @param {Request} request
+   */
+  #limit(request) {
+    clearTimeout(request.timer);
+    const left = request.deadline - performance.now();
+    request.timer = setTimeout(() => {
+      this.#late(request);
+      this.pump(); // what had to wait behind it
+    }, Math.min(left, MAX_TIMER_MS, request.doubt === null ? Infinity : doubtLeft(request.doubt)));
+  }
+
+  /** @param {Request} request */
+  #late(request) {
+    this.#fail(request, new ChatError("timeout", "no reply in time: the outcome is unknown", { temporary: true }));
   }
 
   /**
@@ -1391,6 +1431,10 @@ class Requests {
     const delay = error.retryAfterMs ?? jitter(this.#random, request.refusals, MIN_REPEAT_MS, MAX_REPEAT_MS);
     const late = performance.now() + delay >= request.deadline;
     if (!error.temporary || MOMENTARY.has(request.type) || late) return this.#fail(request, error);
+    if (request.doubt?.at === request.sentAt && WITHOUT_EFFECT.has(error.code)) {
+      request.doubt = null; // it was sent once, and that had no effect
+      this.#limit(request);
+    }
     request.sentAt = 0;
     request.again = setTimeout(() => {
       request.again = undefined;
@@ -1574,6 +1618,14 @@ function refreshDelay(token, now) {
   const left = expiry * 1000 - now;
   if (!(left > 0)) return null;
   return Math.min(MAX_TIMER_MS, Math.max(1000, left / 2, Math.min(left * 0.8, left - 30_000)));
+}
+
+/**
+ * For how many ms more the server surely knows a request that was first sent then.
+ * @param {Doubt} since
+ */
+function doubtLeft({ at, date }) {
+  return KNOWN_MS - Math.max(performance.now() - at, Date.now() - date);
 }
 
 /**

@@ -276,6 +276,26 @@ test("what is discarded is gone and not sent again, and is shown if it was poste
   assert.deepEqual(texts(g), ["m2", "m3", "m4", "oops"]);
 });
 
+for (const end of ["discarded", "posted"]) {
+  test(`what is posted again under the id of one just ${end} is a message of its own`, async (t) => {
+    const { Socket, g } = await opened(t);
+    g.post("first", { client_msg_id: "kept" });
+    const [first] = Socket.last.sent.slice(-1);
+
+    if (end === "posted") Socket.last.reply("send", { seq: 9 });
+    g.discard("kept");
+    g.post("second", { client_msg_id: "kept" });
+    await settled();
+
+    const { id, text } = Socket.last.asked("send");
+    assert.deepEqual(g.pending.map((each) => [each.text, each.status, each.error]), [["second", "sending", null]]);
+    assert.ok(id !== first.id && text === "second");
+    g.discard("kept"); // it can still be ended
+    await settled();
+    assert.deepEqual(g.pending, []);
+  });
+}
+
 test("with the id of an earlier try it is the same message", async (t) => {
   const { Socket, g } = await opened(t);
 

@@ -126,6 +126,33 @@ test("a bye names the delay", (t) => {
   assert.equal(client.status.retryAt - Date.now(), 7300);
 });
 
+test("a bye that sends everybody away at once is no loop: the waits have a floor and grow", (t) => {
+  const { client, Socket, tick } = online(t, { random: () => 1 });
+  const delayAfter = (ms) => {
+    tick(ms);
+    Socket.last.receive({ type: "bye", reconnect_after_ms: 0 });
+    Socket.last.drop(1001);
+    const delay = client.status.retryAt - Date.now();
+    tick(delay);
+    Socket.last.accept();
+    return delay;
+  };
+
+  const waits = Array.from({ length: 11 }, () => delayAfter(0));
+
+  assert.deepEqual(waits, [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
+  assert.equal(delayAfter(20_000), 100);
+});
+
+test("a bye's wait is never less than its floor, whatever chance says", (t) => {
+  const { client, Socket } = online(t, { random: () => 0 });
+
+  Socket.last.receive({ type: "bye", reconnect_after_ms: 0 });
+  Socket.last.drop(1001);
+
+  assert.equal(client.status.retryAt - Date.now(), 50);
+});
+
 test("far over the rate limit, the next try is a late one", (t) => {
   const { client, Socket } = online(t, { random: () => 1 });
 
@@ -157,6 +184,27 @@ test("a silent server that answers is kept", (t) => {
 
   assert.equal(Socket.all.length, 1);
   assert.ok(pings >= 4);
+});
+
+test("a reply that is lost in a busy group is noticed: the socket is left, and the request repeated", async (t) => {
+  const { client, Socket, tick } = online(t);
+  const sent = client.send("g", "hello");
+  const [lost] = Socket.all;
+  const listen = (seconds) => {
+    for (let n = 0; n < seconds; n++) {
+      tick(1000);
+      lost.onmessage?.({ data: JSON.stringify(event(n + 1)) });
+    }
+  };
+
+  listen(14);
+  assert.equal(Socket.all.length, 1);
+  listen(8);
+  Socket.last.accept();
+  Socket.last.reply("send", { seq: 9, duplicate: true });
+
+  assert.ok(lost.closedWith);
+  assert.equal((await sent).seq, 9);
 });
 
 test("a handshake that never ends is given up", (t) => {

@@ -4,6 +4,9 @@ import { test } from "node:test";
 import { newId } from "../../../clients/js/auerbach.js";
 import { online, settled, setUp } from "./fake_socket.mjs";
 
+const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * MINUTE_MS;
+
 test("a refusal rejects with its code, field and what may be done", async (t) => {
   const { client, Socket } = online(t);
   const waiting = client.request("history", { group: "g" });
@@ -142,14 +145,107 @@ test("send ends with a refusal that is not temporary", async (t) => {
   await assert.rejects(sent, { code: "not_a_member" });
 });
 
-test("send gives up when the server would no longer know the client_msg_id", async (t) => {
+test("a message that finds no connection waits for a day", async (t) => {
   const { client, tick } = setUp(t);
   const sent = client.send("g", "hello");
-  await settled();
+  const ends = [];
+  sent.catch((error) => ends.push(error.code));
 
-  tick(24 * 60 * 60 * 1000);
+  tick(DAY_MS - 1000);
+  await settled();
+  assert.deepEqual(ends, []);
+  tick(1000);
 
   await assert.rejects(sent, { code: "timeout", temporary: true });
+});
+
+for (const [what, happens] of [
+  ["the connection is lost", ({ Socket }) => Socket.last.drop()],
+  ["its outcome is unknown", ({ Socket }) => Socket.last.refuse("send", { code: "timeout", temporary: true })],
+  ["it is refused on the next one", async ({ Socket, tick }) => {
+    Socket.last.drop();
+    await pass(tick, 2000);
+    Socket.last.accept();
+    Socket.last.refuse("send", { code: "unavailable", temporary: true });
+  }],
+]) {
+  test(`what was sent is repeated for ten minutes at most, as then its id may be forgotten: ${what}`, async (t) => {
+    const parts = online(t);
+    const { client, Socket, tick } = parts;
+    const sent = client.send("g", "one");
+    const ends = [];
+    sent.catch((error) => ends.push(error.code));
+    client.send("g", "two").catch(() => {});
+    Socket.last.receive({ type: "reply", id: Socket.last.sent[1].id, ok: true, seq: 1 });
+    const started = Date.now();
+
+    Socket.last.sent.pop();
+    await happens(parts);
+    while (Date.now() - started < 10 * MINUTE_MS - 1000) {
+      await pass(tick, 1000);
+      if (client.status.state !== "online" && Socket.last.onopen) Socket.last.accept();
+      assert.deepEqual(ends, []);
+    }
+    await pass(tick, 1000);
+
+    await assert.rejects(sent, { code: "timeout", temporary: true });
+    const known = Socket.all.flatMap(({ sent: frames }) => frames).length;
+    Socket.last.drop();
+    await pass(tick, 60_000);
+    Socket.last.accept();
+    const { type } = Socket.last.asked("send") ?? {};
+    assert.ok(known >= 2);
+    assert.equal(type, undefined);
+  });
+}
+
+test("beyond ten minutes that which certainly had no effect is repeated, as if it had not been sent", async (t) => {
+  const { client, Socket, tick } = setUp(t);
+  client.connect();
+  Socket.last.accept({ heartbeat_ms: DAY_MS });
+  const sent = client.send("g", "hello");
+  const refuse = (code) => Socket.last.refuse("send", { code, temporary: true, retry_after_ms: 5 * MINUTE_MS });
+
+  for (const code of ["unavailable", "rate_limited", "unavailable", "rate_limited", "unavailable"]) {
+    refuse(code);
+    tick(5 * MINUTE_MS);
+  }
+  Socket.last.reply("send", { seq: 1 });
+
+  assert.equal((await sent).seq, 1);
+});
+
+test("what reads has no such bound", async (t) => {
+  const { client, Socket, tick } = setUp(t);
+  client.connect();
+  Socket.last.accept({ heartbeat_ms: DAY_MS });
+  const read = client.history("g", { timeoutMs: 60 * MINUTE_MS });
+
+  for (let n = 0; n < 5; n++) {
+    Socket.last.refuse("history", { code: "timeout", temporary: true, retry_after_ms: 5 * MINUTE_MS });
+    tick(5 * MINUTE_MS);
+  }
+  Socket.last.reply("history", { messages: [], more: false });
+
+  assert.deepEqual(await read, { messages: [], more: false });
+});
+
+test("what was sent before the machine slept is not repeated, although its own clock stood", async (t) => {
+  const { client, Socket, tick } = online(t);
+  const sent = client.send("g", "one");
+  client.send("h", "two").catch(() => {});
+  Socket.last.receive({ type: "reply", id: Socket.last.sent[1].id, ok: true, seq: 1 });
+  Socket.last.drop();
+  const awake = Date.now;
+  t.mock.method(performance, "now", () => awake() + 1);
+  t.mock.method(Date, "now", () => awake() + 8 * 60 * MINUTE_MS);
+  client.send("g", "three").catch(() => {});
+
+  tick(2000);
+  Socket.last.accept();
+
+  await assert.rejects(sent, { code: "timeout", temporary: true });
+  assert.deepEqual(Socket.last.sent.map(({ text }) => text), ["three"]);
 });
 
 test("a request ends without a reply in time", async (t) => {
