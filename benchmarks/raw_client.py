@@ -27,6 +27,7 @@ class RawClient:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._held = b""
+        self.received = 0  # bytes
         self.socket.sendall(_HANDSHAKE.format(user=user).encode())
         head = self._until(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 101"):
@@ -87,6 +88,7 @@ class RawClient:
         if not got:
             raise RuntimeError("the gateway has closed the socket")
         self._held += got
+        self.received += len(got)
 
 
 class Drain:
