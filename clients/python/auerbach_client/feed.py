@@ -58,7 +58,7 @@ class Feed:
         return made
 
     def hurry(self) -> None:
-        """Somebody waits for a reply: a full queue must not hold up the socket."""
+        """A reply is waited for: a full queue must not hold up the socket."""
         self._hurried.set()
 
     def connected(self, log: str, user: str) -> None:
@@ -98,7 +98,7 @@ class Feed:
             subscription.accepted(started, self._log_id)
 
     async def event(self, event: Event, *, hurry: bool) -> None:
-        """Take in an event; `hurry` if somebody waits for a reply behind it."""
+        """Take in an event; `hurry` if a reply is waited for, which is behind it."""
         subscription = self._subscriptions.get(event.group)
         if subscription is None or subscription.phase not in {Phase.LIVE, Phase.WANTED}:
             return
@@ -235,10 +235,12 @@ class Feed:
         for subscription in subscriptions:
             subscription.asked = key
         self._link.post(key, encode({"type": "subscribe", "id": key, **fields}))
+        self.hurry()
 
     def _unsubscribe(self, group: str) -> None:
         key = f"s{next(self._numbers)}"
         self._link.post(key, encode({"type": "unsubscribe", "id": key, "group": group}))
+        self.hurry()
 
 
 def _wants_state(subscription: Subscription) -> bool:

@@ -27,8 +27,10 @@ _STEADY_S = 10.0
 _WATCH_S = 0.5
 # The server pings every heartbeat; who says nothing for almost two of them is gone (protocol §1).
 _SILENT_HEARTBEATS, _LEAST_SILENT_S = 1.9, 0.1
-# What a `bye` may ask for; the least, so that a server that sends everybody away at once is not hammered.
+# What a `bye` may ask for. The least grows while no connection stays, up to the protocol's longest wait, so that
+# gateways that send everybody away at once are not hammered.
 _SHORTEST_BYE_S, _LONGEST_BYE_S = 0.05, 60.0
+_LONGEST_LEAST_S = 30.0
 # After 4429, "reconnect, later": as if so many attempts had failed.
 _LATER_ATTEMPTS = 3
 
@@ -63,6 +65,7 @@ class Link:
         self.trouble = ""
         self._attempt = 0
         self._bye_s: float | None = None
+        self._least_bye = Backoff(_SHORTEST_BYE_S, _LONGEST_LEAST_S)
         self._unauthorized = False
         # Bounded by the listener: one request has one entry, and the requests that are open are counted there.
         self._outbox: dict[Key, bytes] = {}
@@ -75,12 +78,22 @@ class Link:
         """Whether there is a connection that has said hello."""
         return self._connection is not None
 
-    def post(self, key: Key, frame: bytes) -> None:
-        """Send `frame` on this connection, if there is one; its reply is overdue some time after it was sent."""
-        if self._connection is not None:
-            self._outbox.pop(key, None)
-            self._outbox[key] = frame
-            self._posted.set()
+    @property
+    def awaiting(self) -> bool:
+        """Whether a reply is to come on this connection, to whatever was posted: it may become overdue."""
+        return bool(self._outbox or self._awaited)
+
+    def post(self, key: Key, frame: bytes) -> bool:
+        """Send `frame` on this connection, if there is one; its reply is overdue some time after it was sent.
+
+        Returns whether there is one.
+        """
+        if self._connection is None:
+            return False
+        self._outbox.pop(key, None)
+        self._outbox[key] = frame
+        self._posted.set()
+        return True
 
     def withdraw(self, key: Key) -> bool:
         """Nobody waits for the reply to `key` any more: do not send it if it was not sent yet; whether it was not."""
@@ -92,7 +105,7 @@ class Link:
 
     def leaving(self, after_s: float) -> None:
         """The server is about to close, and asks for a new connection only after so long."""
-        self._bye_s = max(_SHORTEST_BYE_S, min(after_s, _LONGEST_BYE_S))
+        self._bye_s = min(after_s, _LONGEST_BYE_S)
 
     def cut(self) -> None:
         """Break the connection as a bad network does."""
@@ -105,13 +118,19 @@ class Link:
             while True:
                 await self._once()
                 self._attempt += 1
-                delay_s, self._bye_s = self._bye_s or self._reconnect.delay_s(self._attempt), None
-                await asyncio.sleep(delay_s)
+                await asyncio.sleep(self._pause_s())
         except EndedError as error:
             self._listener.ended(error)
         except Exception as bug:  # noqa: BLE001 - the task's edge: all who wait must hear of it
             _log.exception("the client failed")
             self._listener.ended(EndedError(f"the client failed: {bug!r}"))
+
+    def _pause_s(self) -> float:
+        """The wait before the next connection: what a `bye` asked for, else full jitter."""
+        asked_s, self._bye_s = self._bye_s, None
+        if asked_s is None:
+            return self._reconnect.delay_s(self._attempt)
+        return max(asked_s, self._least_bye.delay_s(self._attempt - 1))
 
     async def _once(self) -> None:
         """One connection, from the handshake to its end."""

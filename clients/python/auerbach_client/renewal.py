@@ -43,7 +43,7 @@ async def renew(token: str | None, fresh: Callable[[], Awaitable[str]], present:
     while token is not None and (expiry := expires_at(token)) is not None:
         left_s = expiry - time.time()
         pause_s = left_s - min(left_s * _SHARE_LEFT, _MOST_LEFT_S)
-        await asyncio.sleep(max(pause_s, min(_MOST_S, _LEAST_S * 2.0**attempt)))
+        await asyncio.sleep(max(pause_s, min(_MOST_S, _LEAST_S * 2.0 ** min(attempt, 60))))
         attempt += 1
         try:
             newer = await fresh()

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import random
 import uuid
 from typing import Any, Protocol
@@ -19,6 +20,10 @@ CHANGING = frozenset(
     }
 )  # fmt: skip
 
+# A `client_msg_id` is remembered for 10 minutes in any case (protocol §2), after which a repetition might take effect
+# twice; so long do we repeat what may have taken effect, less the time that the last repetition may take.
+_REPEATED_S = 570.0
+
 # Refusals after which it is certain that this attempt had no effect (protocol §2, §9).
 _WITHOUT_EFFECT = frozenset({"unavailable", "rate_limited"})
 
@@ -26,8 +31,8 @@ _WITHOUT_EFFECT = frozenset({"unavailable", "rate_limited"})
 class Post(Protocol):
     """Where requests go out."""
 
-    def post(self, key: Key, frame: bytes) -> None:
-        """Send `frame`, if there is a connection."""
+    def post(self, key: Key, frame: bytes) -> bool:
+        """Send `frame`, if there is a connection; whether there is."""
 
     def withdraw(self, key: Key) -> bool:
         """Do not send what has this key, if it was not sent yet."""
@@ -36,7 +41,8 @@ class Post(Protocol):
 class Requests:
     """At most `limit` requests are open, of those that change one group `lane`; who asks for more waits.
 
-    Each ends by a reply, an error, or its deadline `timeout_s` after its turn has come.
+    Each ends by a reply, an error, or its deadline `timeout_s` after its turn has come; one that changes something and
+    may have done so, before its id may be forgotten.
     """
 
     def __init__(self, link: Post, *, limit: int, lane: int, retry: Backoff, timeout_s: float) -> None:
@@ -46,7 +52,7 @@ class Requests:
         self._slots = asyncio.Semaphore(limit)
         self._lanes = Lanes(lane)
         self._ids = itertools.count(1)
-        self._open: dict[int, tuple[bytes, asyncio.Future[Reply]]] = {}
+        self._open: dict[int, tuple[_Asking, asyncio.Future[Reply]]] = {}
         self._frame_bytes: int | None = None
         self._ended: EndedError | None = None
         self._over = asyncio.Event()
@@ -71,12 +77,17 @@ class Requests:
             fields = {**fields, "client_msg_id": uuid.uuid4().hex}
         async with self._lanes.turn(fields.get("group") if changing else None), self._slots:
             number = next(self._ids)
-            asking = _Asking(number, encode({"type": kind, "id": number, **fields}), fields.get("client_msg_id"))
+            deadline = asyncio.timeout(self._timeout_s)
+            asking = _Asking(
+                number, encode({"type": kind, "id": number, **fields}), fields.get("client_msg_id"), deadline,
+                repeated_s=_REPEATED_S if changing else math.inf,
+            )  # fmt: skip
             try:
-                async with asyncio.timeout(self._timeout_s):
+                async with deadline:
+                    asking.begin()
                     return await self._repeat(asking)
             except TimeoutError:
-                raise asking.outcome(self._timeout_s) from None
+                raise asking.outcome() from None
             finally:
                 # Cancelled or late: nobody waits any more, and what was not sent yet need not be.
                 self._open.pop(number, None)
@@ -85,7 +96,6 @@ class Requests:
     async def _repeat(self, asking: "_Asking") -> dict[str, Any]:
         """Ask until there is an outcome that lasts."""
         for attempt in itertools.count(1):
-            asking.certain = None
             reply = await self._attempt(asking)
             if reply.ok:
                 return reply.fields
@@ -101,10 +111,14 @@ class Requests:
             raise self._ended
         self._check_size(asking.frame)
         future = asyncio.get_running_loop().create_future()
-        self._open[asking.number] = (asking.frame, future)
-        self._link.post(asking.number, asking.frame)
+        self._open[asking.number] = (asking, future)
+        self._post(asking)
         reply: Reply = await future
         return reply
+
+    def _post(self, asking: "_Asking") -> None:
+        if self._link.post(asking.number, asking.frame):
+            asking.posted()
 
     async def _pause(self, wait_s: float) -> None:
         """Wait, but not for longer than there is a client."""
@@ -127,19 +141,19 @@ class Requests:
     def connected(self, frame_bytes: int) -> None:
         """A new connection: post again what got no reply, in the order asked."""
         self._frame_bytes = frame_bytes
-        for number, (frame, future) in list(self._open.items()):
+        for asking, future in list(self._open.values()):
             if future.done():
                 continue
             try:
-                self._check_size(frame)
+                self._check_size(asking.frame)
             except ChatError as error:
                 future.set_exception(error)
             else:
-                self._link.post(number, frame)
+                self._post(asking)
 
     def answered(self, reply: Reply) -> None:
         """Give the reply to who waits for it."""
-        _, future = self._open.get(reply.id, (b"", None)) if isinstance(reply.id, int) else (b"", None)
+        _, future = self._open.get(reply.id, (None, None)) if isinstance(reply.id, int) else (None, None)
         if future is not None and not future.done():
             future.set_result(reply)
 
@@ -153,25 +167,49 @@ class Requests:
 
 
 class _Asking:
-    """A request and what is known of its effect. `certain`: the last refusal, if no attempt can have had one."""
+    """A request and what is known of its effect, which decides on its deadline too.
 
-    def __init__(self, number: int, frame: bytes, client_msg_id: str | None) -> None:
+    `deadline` is its caller's; what may have taken effect is repeated for `repeated_s` from when it first went out.
+    """
+
+    def __init__(
+        self, number: int, frame: bytes, client_msg_id: str | None, deadline: asyncio.Timeout, *, repeated_s: float
+    ) -> None:
         self.number = number
         self.frame = frame
         self.client_msg_id = client_msg_id
-        self.certain: ChatError | None = None
+        self._deadline = deadline
+        self._repeated_s = repeated_s
+        self._ends = math.inf
+        self._certain: ChatError | None = None
+        self._under_way = False
         self._doubtful = False
+
+    def begin(self) -> None:
+        """The caller's deadline is set."""
+        self._ends = self._deadline.when() or math.inf
+
+    def posted(self) -> None:
+        """It goes out, maybe again after a connection that ended without a reply: then that attempt stays in doubt."""
+        if not (self._under_way or self._doubtful):
+            now = asyncio.get_running_loop().time()
+            self._deadline.reschedule(min(self._ends, now + self._repeated_s))
+        self._doubtful = self._doubtful or self._under_way
+        self._under_way, self._certain = True, None
 
     def refused(self, error: ChatError) -> None:
         """Take note of a refusal for now."""
+        self._under_way = False
         self._doubtful = self._doubtful or error.code not in _WITHOUT_EFFECT
-        self.certain = None if self._doubtful else error
+        if not self._doubtful:
+            self._certain = error
+            self._deadline.reschedule(self._ends)
 
-    def outcome(self, timeout_s: float) -> ChatError:
-        """What to say when the deadline has come."""
-        if self.certain is not None:
-            return self.certain
-        why = f"no outcome within {timeout_s:g} s; it may still take effect"
+    def outcome(self) -> ChatError:
+        """What to say when the deadline has come: the last refusal, if no attempt can have had an effect."""
+        if self._certain is not None:
+            return self._certain
+        why = "no outcome in time; it may still take effect"
         return ChatError("timeout", why, temporary=True, client_msg_id=self.client_msg_id)
 
 

@@ -81,6 +81,11 @@ class Session:
         if not self._first.done():
             self._first.set_result(None)
 
+    @property
+    def _hurry(self) -> bool:
+        """Whether a reply is waited for: a caller's, or one that cuts the connection when it is late."""
+        return len(self._requests) > 0 or self.link.awaiting
+
     async def received(self, raw: bytes) -> None:
         """One frame. What is not understood is passed over: an event that is lost by it shows as a gap."""
         try:
@@ -90,11 +95,11 @@ class Session:
             return
         match frame:
             case Event():
-                await self.feed.event(frame, hurry=len(self._requests) > 0)
+                await self.feed.event(frame, hurry=self._hurry)
             case Reply():
                 self._replied(frame)
             case Withheld():
-                await self.feed.withheld(frame, hurry=len(self._requests) > 0)
+                await self.feed.withheld(frame, hurry=self._hurry)
             case Bye():
                 self.link.leaving(frame.reconnect_after_ms / 1000)
 

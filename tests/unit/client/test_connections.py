@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import dataclasses
 import itertools
 import json
 import random
@@ -76,21 +77,41 @@ async def test_any_other_close_is_followed_by_a_new_connection(
 async def test_after_a_bye_the_client_comes_back_when_it_was_told(gateway: FakeGateway, client: MakeClient) -> None:
     loop = asyncio.get_running_loop()
     async with client() as alice:
+        since = loop.time()
         await gateway.close(1001, bye_after_ms=150)
-        closed = loop.time()
         await alice.ping()
         back = loop.time()
 
-    assert back - closed >= 0.14
+    assert back - since >= 0.14
+
+
+async def test_byes_that_ask_for_no_wait_get_longer_ones_while_no_connection_stays(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    class Longest(random.Random):
+        def uniform(self, a: float, b: float) -> float:
+            return max(a, b)
+
+    loop = asyncio.get_running_loop()
+    async with client() as alice:
+        alice._session.link._least_bye = dataclasses.replace(alice._session.link._least_bye, chance=Longest())
+        waits = []
+        for _ in range(4):
+            since = loop.time()
+            await gateway.close(1001, bye_after_ms=0)
+            await alice.ping()
+            waits.append(loop.time() - since)
+
+    assert all(wait >= least - 0.01 for wait, least in zip(waits, (0.05, 0.1, 0.2, 0.4), strict=True))
 
 
 async def test_a_connection_on_which_nothing_is_overdue_is_kept(gateway: FakeGateway, client: MakeClient) -> None:
     loop = asyncio.get_running_loop()
-    async with client(reply_timeout_s=0.1) as alice:
+    async with client(reply_timeout_s=1) as alice:
         await alice.create_group("g", name="G")
         async with alice.subscribe("g"):
             since = loop.time()
-            await until(lambda: loop.time() > since + 0.5)
+            await until(lambda: loop.time() > since + 1.5)
             await alice.ping()
 
     assert gateway.connections == 1
@@ -260,6 +281,27 @@ async def test_tokens_that_live_for_seconds_are_renewed_again_and_again_in_time(
         await renew(jwt(2), fresh, lambda _: None)
 
     assert [round(pause, 1) for pause in pauses] == [1.5] * 6
+
+
+async def test_a_token_that_does_not_come_is_asked_for_every_half_a_minute_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses = []
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        if len(pauses) == 1_100:
+            raise EOFError
+
+    async def fresh() -> str:
+        raise OSError("away")
+
+    monkeypatch.setattr("auerbach_client.renewal.asyncio.sleep", sleep)
+    with pytest.raises(EOFError):
+        await renew(jwt(-1), fresh, lambda _: None)
+
+    assert pauses[:3] == [0.5, 1, 2]
+    assert set(pauses[6:]) == {30}
 
 
 @pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.bm8.c", jwt(0).rsplit(".", 1)[0]])

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 import pytest
-from auerbach_client import Backoff, ChatError, EndedError
+from auerbach_client import Backoff, ChatError, EndedError, requests
 from auerbach_client.lanes import Lanes
 
 from tests.support.fake_gateway import FakeGateway
@@ -152,6 +152,63 @@ async def test_repetitions_end_at_the_deadline_with_what_is_certain(gateway: Fak
     assert (refused.value.code, refused.value.temporary) == ("unavailable", True)
     assert (unknown.value.code, unknown.value.temporary) == ("timeout", True)
     assert len({frame["client_msg_id"] for _, frame in gateway.requests if frame["type"] == "send"}) == 2
+
+
+async def test_a_refusal_of_a_repetition_says_nothing_of_what_was_under_way_when_the_connection_ended(
+    gateway: FakeGateway, client: MakeClient
+) -> None:
+    async with client(request_timeout_s=1) as alice:
+        await alice.create_group("g", name="G")
+        gateway.lose_replies = 1
+        sending = asyncio.create_task(alice.send("g", "hi"))
+        await until(lambda: gateway.log.group("g").state.seq == 2)
+        gateway.refusals = ["unavailable"] * 10_000
+        gateway.cut()
+        with pytest.raises(ChatError) as unknown:
+            await sending
+
+    assert len(gateway.refusals) < 10_000
+    assert (unknown.value.code, unknown.value.temporary) == ("timeout", True)
+
+
+@pytest.mark.parametrize("refusals", [[], ["timeout"], ["timeout", *["unavailable"] * 10_000]])
+async def test_what_may_have_taken_effect_is_not_repeated_once_its_id_may_be_forgotten(
+    gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch, refusals: list[str]
+) -> None:
+    async with client(request_timeout_s=3600) as alice:
+        await alice.create_group("g", name="G")
+        monkeypatch.setattr("auerbach_client.requests._REPEATED_S", 0.3)
+        gateway.refusals, gateway.reply_delay_s = refusals, 3600
+        async with asyncio.timeout(4):
+            with pytest.raises(ChatError) as unknown:
+                await alice.send("g", "hi", client_msg_id="c1")
+
+    error = unknown.value
+    assert (error.code, error.temporary, error.client_msg_id) == ("timeout", True, "c1")
+
+
+async def test_what_is_certainly_not_done_yet_is_repeated_until_the_deadline_and_so_is_a_question(
+    gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with client(retry=Backoff(0.2, 0.2)) as alice:
+        await alice.create_group("g", name="G")
+        monkeypatch.setattr("auerbach_client.requests._REPEATED_S", 0.5)
+        gateway.refusals = ["unavailable", "rate_limited"] * 2
+        gateway.reads_held = asyncio.Event()
+        since = loop.time()
+        reading = asyncio.create_task(alice.history("g"))
+        ack = await alice.send("g", "hi")
+        await until(lambda: loop.time() > since + 0.7)
+        gateway.reads_held.set()
+        page = await reading
+
+    assert (ack.seq, ack.duplicate) == (2, False)
+    assert page.messages == ()
+
+
+def test_repetitions_end_while_the_server_still_knows_the_id() -> None:
+    assert requests._REPEATED_S + 10 + 15 <= 600  # the server's deadline, and the wait for its reply
 
 
 async def test_a_request_without_an_outcome_ends_at_its_deadline(gateway: FakeGateway, client: MakeClient) -> None:

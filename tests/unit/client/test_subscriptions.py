@@ -290,6 +290,25 @@ async def test_a_request_is_answered_though_a_full_queue_holds_up_the_socket(
     assert seqs(items) == list(range(1, 22))
 
 
+async def test_many_full_queues_do_not_make_a_reply_overdue(
+    gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auerbach_client.feed._PATIENCE_S", 0.3)
+    async with client("alice") as alice, client("bob", reply_timeout_s=1) as bob:
+        runs = []
+        for i in range(10):
+            await alice.create_group(f"g{i}", name="G", members=[{"user": "bob"}])
+            runs.append(await bob.subscribe(f"g{i}", queue_events=1).__aenter__())
+        for i in range(10):
+            await posted(alice, 3, f"g{i}")
+        await until(lambda: all(run.phase is Phase.PARKED for run in runs))
+        await bob.ping()
+        items = [await take(run, 3) for run in runs]
+
+    assert [seqs(each) for each in items] == [[2, 3, 4]] * 10
+    assert gateway.connections == 2
+
+
 async def test_a_consumer_that_asks_within_its_loop_gets_its_reply(client: MakeClient) -> None:
     async with client("alice") as alice:
         await alice.create_group("g", name="G")
