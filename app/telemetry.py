@@ -2,12 +2,20 @@
 
 import logging
 import sys
+import threading
+from types import TracebackType
 
 import structlog
 
+# Of the libraries less is logged than of us: at DEBUG theirs would show records, and so tokens and texts.
+_LIBRARIES = {"DEBUG": "INFO", "INFO": "WARNING"}
+
 
 def configure_logging(level: str) -> None:
-    """Log to standard error from `level` on: coloured on a terminal, else one JSON object a line."""
+    """Log to standard error from `level` on: coloured on a terminal, else one JSON object a line.
+
+    What libraries log, warn of or raise where nobody catches it becomes such lines, too.
+    """
     terminal = sys.stderr.isatty()
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -38,10 +46,36 @@ def configure_logging(level: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(logging.WARNING if level == "INFO" else level)
+    root.setLevel(_LIBRARIES.get(level, level))
+    logging.captureWarnings(True)
+    _log_what_nobody_catches()
 
 
 def logger(name: str) -> structlog.typing.FilteringBoundLogger:
     """The logger of one room."""
     bound: structlog.typing.FilteringBoundLogger = structlog.get_logger(room=name)
     return bound
+
+
+def _log_what_nobody_catches() -> None:
+    log = logger("process")
+
+    def uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            log.critical("an exception that nobody caught", exc_info=(kind, error, trace))
+
+    def uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+        error = args.exc_value
+        if error is not None:
+            name = args.thread.name if args.thread is not None else None
+            trace = (args.exc_type, error, args.exc_traceback)
+            log.critical("an exception that nobody caught in a thread", thread=name, exc_info=trace)
+
+    def unraisable(args: "sys.UnraisableHookArgs") -> None:
+        error = args.exc_value
+        if error is not None:
+            log.error("an exception that could not be raised", exc_info=(args.exc_type, error, args.exc_traceback))
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = uncaught, uncaught_in_thread, unraisable
