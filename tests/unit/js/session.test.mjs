@@ -317,6 +317,18 @@ test("a message far back is reached page by page, and a quote is fetched once", 
   assert.equal(conversation.messageAt(150).text, "m150");
 });
 
+test("what is being written stays when the log is lost, but for what it answers, which is another message now", async () => {
+  const { client, session, store } = await begun();
+  const conversation = session.open("g");
+  client.followed.get("g").onState(STATE);
+  session.setDraft(conversation, { text: "hal", replyTo: 3 });
+
+  client.followed.get("g").onReset();
+
+  assert.deepEqual([conversation.draft, store.draft("alice", "g")], Array(2).fill({ text: "hal", replyTo: null }));
+  assert.equal(conversation.logsLost, 1);
+});
+
 /** A quoted message that the server has read, and not answered with yet: `answer()` lets it. */
 async function quoting() {
   const parts = await begun();
