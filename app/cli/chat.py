@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import threading
+import unicodedata
 from collections.abc import AsyncIterator
 
 import click
@@ -35,7 +36,10 @@ _LAST_SHOWN_S = 5.0
 _CONNECT_S = 10.0
 _CHUNK_BYTES = 65_536
 
-_control = re.compile("[\x00-\x1f\x7f-\x9f]")
+# What is not seen but moves, hides or reorders what is: controls, formats (those of bidirectional text too), line ends.
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+# Emoji and several scripts are spelled with joiners; elsewhere they only make two names look alike.
+_spelled = re.compile("(?<=[^\x00-\x7f])[\u200c\u200d](?=[^\x00-\x7f])")
 
 
 @click.command()
@@ -167,7 +171,7 @@ async def _lines() -> AsyncIterator[str]:
 
 
 def _line(item: Item) -> str:
-    """An event as a line for people. Whatever others write, no control character reaches the terminal."""
+    """An event as a line for people. Whatever others write, nothing that is not seen reaches the terminal."""
     if isinstance(item, Reset):
         return "--- what stands above is void: the log was lost, or the group began anew"
     if isinstance(item, Withheld):
@@ -209,4 +213,9 @@ def _text(text: str | None) -> str:
 
 
 def _printable(text: str) -> str:
-    return _control.sub("\N{REPLACEMENT CHARACTER}", text)
+    """The text with a sign in the place of each character that would not be seen itself."""
+    kept = {found.start() for found in _spelled.finditer(text)}
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(character) in _UNSEEN and at not in kept else character
+        for at, character in enumerate(text)
+    )

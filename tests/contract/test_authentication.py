@@ -170,7 +170,7 @@ async def test_tokens_of_an_issuer_hold_until_they_expire_or_are_revoked_at_any_
     assert await gateways.refuses(0, jwt.encode(claims("bob"), nobodys, "ES256", headers={"kid": "next"}))
 
     # Expiry, and a refresh in time
-    expires_at = time.time() + 2
+    expires_at = time.time() + 5
     ends, stays = [await gateways.opened(0, issuer.token("ES256", "carol", exp=expires_at)) for _ in range(2)]
     assert (await stays.ask("auth", token=issuer.token("ES256", "carol")))["ok"]
     assert await ends.closed() == 4401

@@ -119,7 +119,7 @@ async def test_a_gateway_that_is_told_to_end_is_red_first_then_says_bye_and_ends
     made: AdminClient, module_broker: str, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
     del made
-    gateway = Gateway(tmp_path, module_broker, AUERBACH_DRAIN_DELAY_S="1")
+    gateway = Gateway(tmp_path, module_broker, AUERBACH_DRAIN_DELAY_S="5")
     client = await gateway.serves(http)
     gateway.process.send_signal(signal.SIGTERM)
     async with asyncio.timeout(10):

@@ -238,7 +238,7 @@ async def test_a_token_is_renewed_in_time_and_a_drain_is_come_back_from(
     made: list[str] = []
 
     def token() -> str:
-        made.append(jwt.encode({"sub": "alice", "exp": int(time.time()) + 3, "jti": str(len(made))}, SECRET))
+        made.append(jwt.encode({"sub": "alice", "exp": int(time.time()) + 8, "jti": str(len(made))}, SECRET))
         return made[-1]
 
     group = new_group()

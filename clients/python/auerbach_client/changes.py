@@ -24,7 +24,7 @@ class Changes(ABC):
     """What a client may ask that becomes an event of a group (protocol §2).
 
     Each raises what `request` raises. Give a `client_msg_id` of your own to be able to repeat a request in a later
-    process; within one the client repeats by itself.
+    process, within 10 minutes (protocol §2); within one the client repeats by itself.
     """
 
     @abstractmethod

@@ -29,7 +29,8 @@ class Client(Changes, Questions):
         reconnect: the waits between connections; by default 1 to 30 s as the protocol asks.
         retry: the waits before a request that was refused for now is repeated.
         connect_timeout_s: `async with` gives up if there is no first connection within this.
-        request_timeout_s: a request ends with a temporary `ChatError` if it has no outcome that lasts within this.
+        request_timeout_s: a request ends with a temporary `ChatError` if it has no outcome that lasts within this. What
+            may have taken effect is repeated for less than 10 minutes even if this is longer: so long an id is known.
         reply_timeout_s: a connection on which a reply takes longer than this is broken, and replaced.
         in_flight: so many requests may be open; further calls wait.
         pipeline: so many changes of one group may be on their way at once. With 1 they take effect in the order of

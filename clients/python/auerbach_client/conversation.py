@@ -205,7 +205,10 @@ class Conversation:
         return message
 
     def retry(self, message: Message) -> None:
-        """Send a failed message again, with its `client_msg_id`: if it was taken after all, it is not doubled."""
+        """Send a failed message again, with its `client_msg_id`: if it was taken after all, it is not doubled.
+
+        That holds for 10 minutes from its first attempt, longer where the group is not busy (protocol §2).
+        """
         if message.status is Status.FAILED and message in self._timeline.echoes:
             message.status, message.error = Status.PENDING, None
             self._deliver(message)

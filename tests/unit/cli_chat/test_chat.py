@@ -1,11 +1,15 @@
 """`chat` from a pipe: it enters, sends, shows, and says what was not taken."""
 
 import jwt
+import pytest
+from auerbach_client import Event
 
+from app.cli.chat import _line, _printable
 from tests.support.fake_gateway import FakeGateway
 from tests.unit.cli_chat.conftest import Run
 
 SECRET = "0123456789abcdef0123456789abcdef"
+BIDIRECTIONAL = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
 
 
 async def test_lines_from_a_pipe_are_sent_in_order_and_shown(gateway: FakeGateway, run: Run) -> None:
@@ -34,6 +38,21 @@ async def test_control_characters_of_others_do_not_reach_the_terminal(gateway: F
 
     assert "�[2Jcleared�" in ran.out
     assert "\x1b" not in ran.out
+
+
+@pytest.mark.parametrize("unseen", [*BIDIRECTIONAL, *"\u2028\u2029\u200b\u2060\u00ad\ufeff\U000e0041"])
+def test_what_is_not_seen_but_moves_or_hides_what_is_becomes_visible(unseen: str) -> None:
+    at, data = "2026-11-25T01:20:00.123Z", {"text": f"a{unseen}b"}
+    item = Event("g", 2, "e", "message.posted", f"al{unseen}ice", at, None, data, b"")
+
+    assert _line(item) == "01:20 al�ice: a�b"
+
+
+def test_joiners_spell_emoji_and_scripts_and_show_elsewhere() -> None:
+    family, persian = "\U0001f468\u200d\U0001f469\u200d\U0001f467", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+
+    assert _printable(f"{family} {persian}") == f"{family} {persian}"
+    assert _printable("al\u200dice") == "al�ice"
 
 
 async def test_a_line_that_is_refused_is_named_and_the_others_are_sent(gateway: FakeGateway, run: Run) -> None:

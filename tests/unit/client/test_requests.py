@@ -191,10 +191,10 @@ async def test_what_is_certainly_not_done_yet_is_repeated_until_the_deadline_and
     gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
-    async with client(retry=Backoff(0.2, 0.2)) as alice:
+    async with client(retry=Backoff(0.7, 0.7)) as alice:
         await alice.create_group("g", name="G")
         monkeypatch.setattr("auerbach_client.requests._REPEATED_S", 0.5)
-        gateway.refusals = ["unavailable", "rate_limited"] * 2
+        gateway.refusals = ["unavailable", "rate_limited"]
         gateway.reads_held = asyncio.Event()
         since = loop.time()
         reading = asyncio.create_task(alice.history("g"))

@@ -375,6 +375,21 @@ async def test_a_run_that_is_closed_while_a_frame_waits_for_room_takes_nothing_m
     assert events.phase is Phase.OVER
 
 
+@pytest.mark.parametrize("ends", ["the run", "the client"])
+async def test_a_run_that_ends_as_the_feed_begins_to_wait_for_room_is_not_waited_for(
+    client: MakeClient, ends: str
+) -> None:
+    async with client() as alice:
+        await alice.create_group("g", name="G")
+        events = await alice.subscribe("g", queue_events=1).__aenter__()
+        await posted(alice, 1)
+        await until(events.full)
+        waiting = events.room()
+        await (events if ends == "the run" else alice).aclose()
+        async with asyncio.timeout(5):
+            await waiting
+
+
 async def test_a_run_ends_with_the_end_of_the_group_and_its_next_life_is_another(client: MakeClient) -> None:
     async with client("alice") as alice, client("bob") as bob:
         await alice.create_group("g", name="G", members=[{"user": "bob"}])
