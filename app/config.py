@@ -175,6 +175,11 @@ class Settings(BaseSettings):
         le=600,
         description="A gateway that drains closes its sockets one by one, over at most this, seconds.",
     )
+    metrics: bool = Field(
+        True,
+        alias="AUERBACH_METRICS",
+        description="Whether gateways serve /metrics, to anybody who reaches their port.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", alias="AUERBACH_LOG_LEVEL", description="Least level that is logged."
     )

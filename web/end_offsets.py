@@ -75,7 +75,7 @@ class KafkaEnds:
     """Looks up end offsets at the broker."""
 
     def __init__(self, bootstrap: str) -> None:
-        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
+        self.admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 1000})
 
     async def __call__(self, partitions: set[int]) -> dict[int, int]:
         """The end offset of each of `partitions` of the events topic that the broker tells."""

@@ -105,6 +105,7 @@ class _Gateway:
         self.log_id = layout.log_id
         self.draining = False
         self.closed = False
+        self._answered = True
         self._needs_keys = settings.auth == "jwt" and settings.jwt_secret is None
         door = Door(service, Authenticator(settings, self.keys, revocations), self.admissions, layout.log_id)
         self.app = http.application(
@@ -119,8 +120,13 @@ class _Gateway:
         """What keeps this gateway from serving."""
         if self.draining:
             return ["the end: it drains"]
+        broker = [] if self._answered else ["an answer of the broker"]
         owners = [f"an owner of partition {p}" for p in self.owners.without()]
-        return [*self.intake.waits_for(), *self._waits_for_keys(), *owners]
+        return [*broker, *self.intake.waits_for(), *self._waits_for_keys(), *owners]
+
+    def on_look(self, answered: bool) -> None:
+        """The broker was asked for the log, and did or did not tell."""
+        self._answered = answered
 
     def keeping_the_door(self) -> list[Coroutine[Any, Any, None]]:
         """The work that goes on as long as sockets are open: proofs end, and keys are read again."""
@@ -172,7 +178,7 @@ async def _serve(settings: Settings, gateway: _Gateway, listener: socket.socket,
             gateway.commander.run(),
             gateway.sessions.run(),
             *gateway.keeping_the_door(),
-            log_watch.watch(gateway.log_id, gateway.look),
+            log_watch.watch(gateway.log_id, gateway.look, gateway.on_look),
         )
     ]
     ends: list[asyncio.Future[None]] = [stopped, gateway.failed, *tasks]

@@ -67,7 +67,8 @@ def application(
     app.router.add_get("/v1/config", config)
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
+    if settings.metrics:
+        app.router.add_get("/metrics", metrics)
     return app
 
 

@@ -16,8 +16,8 @@ EVERY_S = 5.0
 Look = Callable[[], str | None]
 
 
-async def watch(log_id: str, look: Look, every_s: float = EVERY_S) -> None:
-    """Look every `every_s`, until cancelled.
+async def watch(log_id: str, look: Look, on_look: Callable[[bool], None], every_s: float = EVERY_S) -> None:
+    """Look every `every_s`, until cancelled. `on_look` is told each time whether the log could be looked at.
 
     Raises:
         OtherLogError: the log is another one now. One that cannot be looked at is waited for.
@@ -25,5 +25,6 @@ async def watch(log_id: str, look: Look, every_s: float = EVERY_S) -> None:
     while True:
         await asyncio.sleep(every_s)
         found = await asyncio.to_thread(look)
+        on_look(found is not None)
         if found is not None and found != log_id:
             raise OtherLogError(f"{topics.EVENTS} is another log now ({found}, it was {log_id}): start anew")
