@@ -54,7 +54,7 @@ def test_one_command_says_what_it_took_and_where_the_page_is(service: Stack) -> 
     lines = service.printed().splitlines()
 
     assert lines[0].startswith("kafka: Apache Kafka 4.4.0 on Java ")
-    assert lines[1].startswith("topics: 10 made, 4 partitions each, log ")
+    assert lines[1].startswith("topics: 11 made, 4 partitions each, log ")
     assert lines[2] == "started processor-0, gateway-0"
     assert lines[3].startswith("ready in ")
     assert str(service.data) in lines[3]
