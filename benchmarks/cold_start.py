@@ -15,7 +15,7 @@ from app.kafka import topics
 from app.log.records import Claim, claim_headers, encode_claim
 from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import APP_ID, Lab, lab, producer
-from tables import rows
+from tables import group_rows, rows
 
 ROWS = 1_000_000
 TARGET_S = 15.0
@@ -90,7 +90,7 @@ def _rows() -> Iterator[tuple[str, Row]]:
         for n in range(_SENT):
             group.sent[f"user-{n % _MEMBERS}", f"{number:09}/{n:09}"] = Sent(n + 2, _AT_MS, f"{n:024x}")
         parts = [*(("member", user) for user in group.members), *(("sent", *key) for key in group.sent)]
-        for row in rows.part_rows(group, parts, 0):
+        for row in group_rows.part_rows(group, parts, 0):
             yield group.id, row
         number += 1
 

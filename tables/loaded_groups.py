@@ -6,7 +6,7 @@ from collections.abc import Collection
 from itertools import islice
 
 from app.domain.state import Group
-from tables import rows
+from tables import group_rows, rows
 from tables.store import Store
 
 GROUPS_IN_MEMORY = 10_000
@@ -55,7 +55,7 @@ class LoadedGroups:
 
     def weigh(self, state: Group) -> int:
         """Count the rows of a group in memory again after it changed; how many it has."""
-        weight, before = rows.count_of(state), self._weights.get(state.id, 0)
+        weight, before = group_rows.count_of(state), self._weights.get(state.id, 0)
         if weight != before:
             self._rows += weight - before
             self._weights[state.id] = weight
@@ -64,11 +64,11 @@ class LoadedGroups:
     def is_large(self, group_id: str) -> bool:
         """Whether a group that is not in memory has more rows than should be read at once; costs one row."""
         row = self._store.get(rows.head_key(group_id))
-        return row is not None and rows.rows_of_head(row) > SLICE_ROWS
+        return row is not None and group_rows.rows_of_head(row) > SLICE_ROWS
 
     def read(self, group_id: str) -> Group:
         """Load a group, all of it at once."""
-        reader = rows.GroupReader(group_id)
+        reader = group_rows.GroupReader(group_id)
         for key, row in self._store.scan(rows.group_prefix(group_id)):
             reader.add(key, row)
         state = reader.group()
@@ -95,7 +95,7 @@ class LoadedGroups:
     async def _read_slowly(self, group_id: str) -> Group:
         # Each slice is a scan of its own: no iterator may be open when the partition is taken away meanwhile. The rows
         # do not change: a group that is not in memory has no changes to write.
-        reader, prefix = rows.GroupReader(group_id), rows.group_prefix(group_id)
+        reader, prefix = group_rows.GroupReader(group_id), rows.group_prefix(group_id)
         start = b""
         while True:
             looked = list(islice(self._store.scan(prefix, start), SLICE_ROWS))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from app.domain.events import Event
 from app.domain.evolve import evolve
 from app.domain.state import Group, Target
-from tables import rows
+from tables import group_rows, rows
 from tables.history import History, NotLoadedError
 from tables.loaded_groups import GROUPS_IN_MEMORY, ROWS_IN_MEMORY, LoadedGroups
 from tables.past_states import PastStates
@@ -163,11 +163,11 @@ class PartitionTables:
         for group_id in self._changed:
             state = self._loaded.changed(group_id)
             weight = self._loaded.weigh(state)
-            snapshot.groups += rows.part_rows(state, state.take_touched(), epoch, weight)
+            snapshot.groups += group_rows.part_rows(state, state.take_touched(), epoch, weight)
         if self._rebuilt:
             put = {key for key, _ in snapshot.groups}
             gone = [(key, None) for key in self._replaced if key not in put]
-            void = [rows.void_head(self._loaded.changed(group_id), epoch) for group_id in self._rebuilt]
+            void = [group_rows.void_head(self._loaded.changed(group_id), epoch) for group_id in self._rebuilt]
             snapshot.groups[:0] = [*void, *gone]
         if self._held is None:
             snapshot.history, snapshot.tables = self._history.take(epoch), BOTH

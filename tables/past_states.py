@@ -7,7 +7,7 @@ from dataclasses import replace
 from app.domain.events import decode_event
 from app.domain.evolve import evolve
 from app.domain.state import Group, Member
-from tables import rows
+from tables import group_rows
 from tables.history import History, NotLoadedError
 from tables.history_rows import changes_state
 
@@ -76,7 +76,7 @@ class PastStates:
 
     def _keep(self, state: Group) -> None:
         self._kept[state.id, state.seq] = state
-        while len(self._kept) > STATES_KEPT or sum(rows.count_of(s) for s in self._kept.values()) > ROWS_KEPT:
+        while len(self._kept) > STATES_KEPT or sum(group_rows.count_of(s) for s in self._kept.values()) > ROWS_KEPT:
             self._kept.popitem(last=False)
 
 

@@ -15,7 +15,7 @@ from app.domain.commands import AnyCommand
 from app.domain.events import Event, decode_event
 from app.inspection import PAGE_FOUND, Found, Lead, SearchQuery, SearchView
 from app.log.records import CommandPlace, EventRecord
-from tables import rows
+from tables import group_rows, rows
 from tables.partition_tables import PartitionTables
 from tables.store import Store
 
@@ -155,7 +155,7 @@ def _member_key(group: str, user: str) -> bytes:
 
 
 def _found_member(partition: Partition, group: str, user: str, row: bytes) -> Found:
-    reader = rows.GroupReader(group)
+    reader = group_rows.GroupReader(group)
     reader.add(_member_key(group, user), row)
     member = reader.group().members[user]
     return Found(what="member", partition=partition.number, group=group, role=member.role, joined=member.joined)

@@ -141,7 +141,7 @@ class _Talk:
             self.due_seq = max(self.due_seq, ack.seq or 0)
         except AuerbachError as refused:
             self.refused += 1
-            click.echo(f"not sent: {_printable(text)[:60]}: {refused}", err=True)
+            click.echo(f"not sent: {_printable(text)[:60]}: {_printable(str(refused))}", err=True)
         finally:
             self._slots.release()
 

@@ -16,7 +16,7 @@ from app.domain.state import Group
 from app.kafka import consumer, topics
 from app.log.records import Claim, CommandPlace, claim_headers, encode_claim, event_headers
 from app.reads import ReadEvents, ReadMessages, ReadState, ReadSubscription
-from tables import rows
+from tables import group_rows
 from tests.support.driver import ORIGIN, Driver
 from tests.support.stack import Command, clean_environment
 from tests.support.waiting import eventually
@@ -286,7 +286,7 @@ def test_a_stale_row_that_compaction_might_keep_alone_is_healed_from_the_log(
     epoch = driver.owner(group).epoch
     assert processor.stop() == 0
     state = Group(group, seq=2, first=1, life="alive", name="stale")
-    stale = list(rows.part_rows(state, {("head",)}, epoch - 1))[-1]
+    stale = list(group_rows.part_rows(state, {("head",)}, epoch - 1))[-1]
     topic = topics.groups_changelog("auerbach")
     driver._producer.produce(topic, stale[1], stale[0], driver.partition(group))
     driver.flush()

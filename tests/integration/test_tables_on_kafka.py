@@ -11,7 +11,7 @@ from app.domain.events import Event, MemberJoined, MessagePosted, encode_event
 from app.domain.state import Group
 from app.kafka import consumer, topics
 from app.kafka.producer import Producer
-from tables import loader, rows
+from tables import group_rows, loader, rows
 from tables.partition_tables import PartitionTables
 from tables.store import last_claim, position
 from tables.write_behind import FencedError, TableChangelog, WriteBehind
@@ -62,7 +62,7 @@ def claim(epoch: int) -> Row:
 
 def head(group: str, seq: int, epoch: int) -> Row:
     state = Group(group, seq=seq, life="alive", name="n")
-    return list(rows.part_rows(state, {("head",)}, epoch))[-1]
+    return list(group_rows.part_rows(state, {("head",)}, epoch))[-1]
 
 
 def test_a_load_brings_the_rows_and_takes_up_where_it_was(changelog: Changelog) -> None:

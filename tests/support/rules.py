@@ -12,7 +12,7 @@ from agents.opening import Opened, Opening
 from agents.watchdog import Watchdog
 from app.log.fence import Fence
 from app.log.records import NOWHERE, ClaimRecord, CommandPlace, EventRecord
-from tables import loader, rows
+from tables import group_rows, loader, rows
 from tables.partition_tables import PartitionTables, Snapshot
 from tables.write_behind import TableChangelog, WriteBehind
 
@@ -146,12 +146,12 @@ def _changelog_first(patch: Patch) -> None:
 
 def _head_last(patch: Patch) -> None:
     """A group's head, or the row that speaks for it, comes after its other rows (H10)."""
-    part_rows = rows.part_rows
+    part_rows = group_rows.part_rows
 
     def head_first(*arguments: Any) -> list[Any]:
         return part_rows(*arguments)[::-1]
 
-    patch(rows, "part_rows", head_first)
+    patch(group_rows, "part_rows", head_first)
 
 
 def _epoch_of_position(patch: Patch) -> None:

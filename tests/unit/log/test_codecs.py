@@ -24,7 +24,7 @@ from app.log.records import (
     encode_claim,
     event_headers,
 )
-from tables import rows
+from tables import group_rows, rows
 from tables.partition_tables import PartitionTables
 from tests.support.memory_store import MemoryStore
 
@@ -188,7 +188,7 @@ def test_a_group_survives_its_rows(group: Group, epoch: int) -> None:
     parts += [("member", user) for user in group.members] + [("ban", user) for user in group.banned]
     parts += [("sent", *key) for key in group.sent] + [("rule", str(since)) for since, _ in group.rules]
     parts += [("past", user, str(since)) for user, spans in group.past.items() for since, _ in spans]
-    written = [(key, row) for key, row in rows.part_rows(group, parts, epoch) if row is not None]
+    written = [(key, row) for key, row in group_rows.part_rows(group, parts, epoch) if row is not None]
     assert len({key for key, _ in written}) == len(written) == len(parts)
     assert {rows.group_of(key) for key, _ in written} == {group.id}
     store = MemoryStore()

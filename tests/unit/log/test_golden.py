@@ -19,7 +19,7 @@ from app.domain.evolve import evolve
 from app.domain.state import Group
 from app.log.fence import Fence
 from app.log.records import ClaimRecord, EventRecord, decode_record, encode_claim
-from tables import history_rows, loader, rows
+from tables import group_rows, history_rows, loader, rows
 from tables.partition_tables import PartitionTables
 from tests.golden.spelling import messages, missing, spelled
 from tests.support.memory_store import MemoryStore
@@ -164,7 +164,7 @@ def test_a_state_of_old_rows_is_written_as_rows_of_today_and_read_back(version: 
         parts |= {("past", user, str(since)) for user, spans in group.past.items() for since, _ in spans}
         parts |= {("rule", str(since)) for since, _ in group.rules}
         store = MemoryStore()
-        store.write(list(rows.part_rows(group, parts, epoch=1)), 0)
+        store.write(list(group_rows.part_rows(group, parts, epoch=1)), 0)
         again = PartitionTables(store, MemoryStore()).group(name)
         assert spelled(again) | {"past": sorted(again.past)} == spelled(group) | {"past": sorted(group.past)}
 

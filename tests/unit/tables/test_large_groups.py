@@ -15,8 +15,8 @@ from app.domain.instants import to_text
 from app.domain.spans import last_of
 from app.domain.state import Group, Member, Sent
 from app.reads import PAGE_EVENTS, ReadMessages
+from tables import group_rows, rows
 from tables import history_rows as keys
-from tables import rows
 from tables.history import History
 from tables.history_rows import BLOCK_SEQS, Marks
 from tables.loaded_groups import SLICE_ROWS
@@ -43,7 +43,7 @@ def large(group_id: str = "g", members: int = MEMBERS) -> Group:
 
 def write(store: Store, group: Group) -> None:
     parts = [("rule", "1"), *(("member", user) for user in group.members), *(("sent", *key) for key in group.sent)]
-    store.write(list(rows.part_rows(group, parts, epoch=1)), 0)
+    store.write(list(group_rows.part_rows(group, parts, epoch=1)), 0)
 
 
 async def test_a_group_of_50_000_members_is_loaded_in_slices_between_which_others_run(make_store: MakeStore) -> None:

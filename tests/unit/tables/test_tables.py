@@ -9,7 +9,7 @@ from app.domain.events import Event, encode_event
 from app.domain.evolve import SeqGapError
 from app.domain.idempotency import WINDOW_MS
 from app.domain.state import Group
-from tables import rows
+from tables import group_rows, rows
 from tables.partition_tables import PartitionTables
 from tables.store import last_claim, position
 from tests.support.memory_store import MemoryStore
@@ -106,7 +106,7 @@ def test_a_group_whose_id_begins_like_anothers_is_not_mixed_with_it(make_store: 
     groups = make_store()
     for group in ("g", "gg", "g h"):
         state = Group(group, seq=len(group), life="alive", name=group)
-        groups.write(list(rows.part_rows(state, {("head",)}, epoch=1)), 0)
+        groups.write(list(group_rows.part_rows(state, {("head",)}, epoch=1)), 0)
     tables = PartitionTables(groups, make_store())
     assert [tables.group(g).name for g in ("g", "gg", "g h")] == ["g", "gg", "g h"]
 
@@ -114,7 +114,7 @@ def test_a_group_whose_id_begins_like_anothers_is_not_mixed_with_it(make_store: 
 def test_the_head_comes_after_the_groups_other_rows() -> None:
     state = Group("g", seq=1, life="alive")
     state.banned.add("zoe")
-    keys = [key for key, _ in rows.part_rows(state, {("head",), ("ban", "zoe"), ("member", "x")}, epoch=1)]
+    keys = [key for key, _ in group_rows.part_rows(state, {("head",), ("ban", "zoe"), ("member", "x")}, epoch=1)]
     assert keys[-1] == b"g\x00h"
 
 
@@ -161,10 +161,10 @@ def test_the_head_is_written_now_and_then_so_that_its_count_of_rows_is_about_rig
     for n in range(200):
         chat.post(str(n))
         heads += rows.head_key("g") in chat.keys_of_flush()
-    assert heads == 200 // rows.HEAD_EVERY
+    assert heads == 200 // group_rows.HEAD_EVERY
     head = chat.store.get(rows.head_key("g"))
     assert head is not None
-    assert rows.rows_of_head(head) >= 200 - rows.HEAD_EVERY
+    assert group_rows.rows_of_head(head) >= 200 - group_rows.HEAD_EVERY
 
 
 def test_a_changed_setting_beside_messages_writes_the_head() -> None:
@@ -228,7 +228,7 @@ def test_a_rebuilt_group_loses_the_rows_that_its_log_does_not_give(make_store: M
     groups, history = make_store(), make_store()
     ghost = Group("g", seq=9, life="alive", name="ghost")
     ghost.banned.add("zoe")
-    groups.write(list(rows.part_rows(ghost, {("head",), ("ban", "zoe")}, epoch=1)), 0)
+    groups.write(list(group_rows.part_rows(ghost, {("head",), ("ban", "zoe")}, epoch=1)), 0)
     tables = PartitionTables(groups, history)
     tables.mark_stale("g")
     assert tables.stale_groups() == {"g"}
@@ -245,7 +245,7 @@ def test_a_rebuilt_group_is_void_until_its_last_row_and_writes_each_other_key_on
     groups = MemoryStore()
     ghost = Group("g", seq=9, life="alive", name="ghost")
     ghost.banned.add("zoe")
-    groups.write(list(rows.part_rows(ghost, {("head",), ("ban", "zoe")}, epoch=1)), 0)
+    groups.write(list(group_rows.part_rows(ghost, {("head",), ("ban", "zoe")}, epoch=1)), 0)
     tables = PartitionTables(groups, MemoryStore())
     tables.forget("g")
     created = CreateGroup(id="c", group="g", by="ann", name="n")

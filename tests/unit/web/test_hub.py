@@ -202,14 +202,19 @@ async def test_events_of_one_tick_are_joined_once_for_all() -> None:
     assert written[0][0] is written[1][0] is written[2][0]
 
 
-async def test_what_one_socket_gets_of_several_groups_in_a_tick_is_one_write() -> None:
-    world = Hub()
-    transport = FakeTransport()
-    one = Member(world, 0, transport)
+def beside(one: Member, world: Hub) -> None:
+    """Have the socket of `one` follow the group `h`, too, at its head."""
     other = Member.__new__(Member)
     other.__dict__ |= {**one.__dict__, "group": "h", "runs": []}
     world.follow(b"h", other)
     world.advance(other, 0)
+
+
+async def test_what_one_socket_gets_of_several_groups_in_a_tick_is_one_write() -> None:
+    world = Hub()
+    transport = FakeTransport()
+    one = Member(world, 0, transport)
+    beside(one, world)
     world.publish(KEY, event(1))
     world.publish(b"h", event(1))
     await turns()
@@ -220,10 +225,7 @@ async def test_a_groups_events_stay_in_order_behind_a_reply_that_waits_beside_an
     world = Hub()
     transport = FakeTransport()
     one = Member(world, 0, transport)
-    other = Member.__new__(Member)
-    other.__dict__ |= {**one.__dict__, "group": "h", "runs": []}
-    world.follow(b"h", other)
-    world.advance(other, 0)
+    beside(one, world)
     one.outbox.push(b"reply ")
     world.publish(KEY, event(1))
     world.publish(b"h", event(1))
