@@ -38,6 +38,7 @@ class Pair:
     def stop(self) -> None:
         for slot in self.slots:
             slot.kill()
+            print(f"{slot.slot}:\n{slot.printed()}")  # pytest shows it where the test failed
 
 
 def post(driver: Driver, group: str, text: str, user: str = "olga") -> Send:

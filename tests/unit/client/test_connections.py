@@ -304,7 +304,9 @@ async def test_a_token_that_does_not_come_is_asked_for_every_half_a_minute_for_e
     assert set(pauses[6:]) == {30}
 
 
-@pytest.mark.parametrize("token", ["opaque", "a.b.c", "a.bm8.c", jwt(0).rsplit(".", 1)[0]])
+@pytest.mark.parametrize(
+    "token", ["opaque", "a.b.c", "a.bm8.c", jwt(0).rsplit(".", 1)[0]], ids=["opaque", "not base64", "not JSON", "cut"]
+)
 def test_a_token_that_does_not_say_when_it_expires_is_left_alone(token: str) -> None:
     assert expires_at(token) is None
 
