@@ -2,7 +2,7 @@
 #   make run PROCESSORS=2 GATEWAYS=2 PORT=8080 KAFKA_PORT=9092 DATA=.local
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench test lint format lock clean venv browser compiler
+.PHONY: help run demo bench test lint format schemas lock clean venv browser compiler
 
 PYTHON ?= python3
 # Python's own options, wherever it runs: no prompt, no check for a newer pip.
@@ -18,6 +18,7 @@ help:
 	@echo 'make test    every test, on a real broker of its own'
 	@echo 'make lint    style, types, import layers, dependencies, spelling'
 	@echo 'make format  put the code in its form'
+	@echo 'make schemas write docs/schemas anew from the types'
 	@echo 'make lock    pin every dependency anew, with hashes'
 	@echo 'make clean   remove what was installed and cached here; chat data in DATA stays'
 
@@ -49,6 +50,10 @@ lint: $(installed)
 format: $(installed)
 	$(py) -m ruff check --fix .
 	$(py) -m ruff format .
+
+# Held by tests/unit/ops/test_schemas.py.
+schemas: $(installed)
+	@exec $(py) -m app schemas docs/schemas
 
 venv: $(installed)
 

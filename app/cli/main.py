@@ -9,7 +9,7 @@ from app.config import SettingsError
 from app.kafka.consumer import ReadError
 from app.kafka.topics import TopicsError
 
-NAMES = ("up", "topics", "processor", "gateway", "token", "revoke", "chat", "settings", "replay")
+NAMES = ("up", "topics", "processor", "gateway", "token", "revoke", "chat", "settings", "replay", "schemas", "verify")
 
 
 class _Commands(click.Group):
