@@ -23,7 +23,7 @@ from app.kafka import consumer, topics
 from app.kafka.leaders import wait_led
 from app.kafka.partition import partition_for
 from tests.support.ports import free_ports
-from tests.support.stack import Broker, clean_environment
+from tests.support.stack import Broker, clean_environment, following
 from tests.support.waiting import eventually
 
 APP_ID = "auerbach"
@@ -50,6 +50,7 @@ class Part:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=following(),  # noqa: PLW1509 - one C call
             )
 
     def printed(self) -> bytes:
@@ -111,10 +112,9 @@ class Worker(Part):
 class Gateway(Part):
     """One gateway, in development mode, on a free port of its own."""
 
-    def __init__(self, lab: "Lab", name: str) -> None:
+    def __init__(self, lab: "Lab", name: str, *, program: Sequence[str] = ("-m", "app", "gateway")) -> None:
         self.port = free_ports(1)
-        program = ["-m", "app", "gateway", "--gateway", name, "--port", str(self.port)]
-        super().__init__(lab, name, program, AUERBACH_AUTH="dev")
+        super().__init__(lab, name, [*program, "--gateway", name, "--port", str(self.port)], AUERBACH_AUTH="dev")
 
     def wait_ready(self, within_s: float = _START_S) -> None:
         """Wait until it says that it can serve."""
@@ -147,9 +147,9 @@ class Lab:
         self._ending.callback(worker.stop)
         return worker
 
-    def gateway(self, name: str = "gateway-0") -> Gateway:
+    def gateway(self, name: str = "gateway-0", program: Sequence[str] = ("-m", "app", "gateway")) -> Gateway:
         """Start a gateway; it is stopped with the lab."""
-        gateway = Gateway(self, name)
+        gateway = Gateway(self, name, program=program)
         self._ending.callback(gateway.stop)
         return gateway
 

@@ -20,6 +20,14 @@ _HANDSHAKE = (
 )
 
 
+def client_frame(request: dict[str, Any]) -> bytes:
+    """A request's frame, masked as a client must (with zeros: RFC 6455 §5.3 does not say which)."""
+    payload = msgspec.json.encode(request)
+    size = len(payload)
+    head = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0xFE, size)
+    return head + b"\0\0\0\0" + payload
+
+
 class RawClient:
     """One socket, in development mode as `user`; its hello is read."""
 
@@ -43,11 +51,8 @@ class RawClient:
         return reply
 
     def send(self, request: dict[str, Any]) -> None:
-        """Send a request, masked as a client must (with zeros: RFC 6455 §5.3 does not say which)."""
-        payload = msgspec.json.encode(request)
-        size = len(payload)
-        head = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0xFE, size)
-        self.socket.sendall(head + b"\0\0\0\0" + payload)
+        """Send a request."""
+        self.socket.sendall(client_frame(request))
 
     def frame(self) -> dict[str, Any]:
         """The next text frame; pings are passed over."""
