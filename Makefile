@@ -14,7 +14,7 @@ installed := .venv/.installed
 help:
 	@echo 'make run     the whole service: broker, topics, processors, gateways, a chat page; Ctrl-C stops it'
 	@echo 'make demo    replay a real chat log through the running service and prove that nothing was lost'
-	@echo 'make bench   what processor and gateway do in a second, and how long they stall; a quarter of an hour, on an idle machine'
+	@echo 'make bench   every benchmark beside its limit, one table, CSV and plots; BENCH="NAME..." some; on an idle machine'
 	@echo 'make test    every test, on a real broker of its own'
 	@echo 'make lint    style, types, import layers, dependencies, spelling'
 	@echo 'make format  put the code in its form'
@@ -31,10 +31,9 @@ demo: export AUERBACH_AUTH ?= dev
 demo: $(installed)
 	@exec $(py) -m benchmarks.demo
 
-# Each starts what it needs and stops it; the tables are benchmarks/RESULTS.md's.
+# BENCH="throughput --rounds 5": those that are named, with these options (python -m benchmarks --help).
 bench: $(installed)
-	@for each in throughput pure_path flatness cold_start stalls latency fan_out idle round_trip resume; do \
-	  $(py) -m benchmarks.$$each || exit; done
+	@exec $(py) -m benchmarks $(BENCH)
 
 test: $(installed) browser compiler
 	@exec $(py) -m pytest

@@ -17,6 +17,7 @@ from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import APP_ID, Lab, lab, producer
 from tables import group_rows, rows
 
+QUICK = "--rounds 1 --rows 1000 --partitions 1"
 ROWS = 1_000_000
 TARGET_S = 15.0
 _MEMBERS, _SENT = 10, 39  # with the head: 50 rows a group

@@ -33,6 +33,7 @@ from web.frames import text_frame
 from web.intake import Intake
 from web.log_reader import LogReader, RawRecord, Start
 
+QUICK = "--rounds 1 --members 20 --messages 20"
 MEMBERS = 1_000
 BURST = 10
 ONE_AT_MOST = 1.5

@@ -25,6 +25,7 @@ from benchmarks.in_process import NOW_MS, Bench, stores
 from benchmarks.lab import OWNER, TEXT, create, lab, post, record
 from benchmarks.throughput import Load, measure
 
+QUICK = "--rounds 1 --commands 32 --large 64 --no-real"
 FLAT = 1.25
 SIZE = 16  # commands a record
 SHARE = 16  # partitions of the service: this is one of them

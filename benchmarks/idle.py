@@ -12,6 +12,7 @@ from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import OWNER, Gateway, create, lab, record
 from benchmarks.raw_client import RawClient
 
+QUICK = "--sockets 50"
 SOCKETS = 10_000
 AT_MOST_KIB = 16.0
 GROUP = "group"

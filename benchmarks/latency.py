@@ -9,6 +9,7 @@ from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import lab
 from benchmarks.traffic import Traffic, percentile
 
+QUICK = "--rounds 1 --seconds 1 --rates 50 --partitions 1"
 RATES = (100, 1000)
 _PARTS = {"p50": 0.5, "p99": 0.99}
 

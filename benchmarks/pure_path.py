@@ -25,6 +25,7 @@ from benchmarks.in_process import EPOCH, NOW_MS, Bench, stores
 from benchmarks.lab import create, post, record
 from tables.partition_tables import PartitionTables, Snapshot
 
+QUICK = "--rounds 1 --commands 320"
 GROUPS, MEMBERS = 25, 10
 _WHOLE = "a whole partition, without Kafka and Faust"
 

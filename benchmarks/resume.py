@@ -13,6 +13,7 @@ from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import OWNER, Lab, Part, create, lab, post, record
 from benchmarks.raw_client import Drain, RawClient
 
+QUICK = "--rounds 1 --clients 5 --events 700"
 CLIENTS = 100
 EVENTS = 10_000
 GROUP = "group"

@@ -15,6 +15,7 @@ from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import TEXT, create, lab, record
 from benchmarks.raw_client import RawClient
 
+QUICK = "--rounds 1 --seconds 1 --rate 20 --groups 2 --partitions 1"
 RATE = 200
 MEMBERS = 10
 AT_MOST_MS = 25.0

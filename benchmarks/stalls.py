@@ -15,6 +15,7 @@ from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.traffic import Traffic, longest
 from tests.support.stack import Stack
 
+QUICK = "--rounds 1 --seconds 1 --rate 20 --partitions 2"
 TARGETS_S = {"undisturbed": None, "a worker joins": 1.5, "SIGKILL, with the supervisor": 3.0, "SIGTERM": 2.0}
 _FIRST, _SECOND = "processor-0", "processor-1"
 

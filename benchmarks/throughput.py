@@ -21,6 +21,7 @@ from app.domain.commands import Send
 from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import Lab, Worker, create, lab, post, record
 
+QUICK = "--rounds 1 --commands 4000 --sizes 16 --partitions 1 --groups 8"
 SIZES = (1, 4, 16, 64)
 CREATED_AT_ONCE = 50
 TARGET_AT_16 = 12_000
