@@ -1,31 +1,67 @@
 """Each benchmark that needs a broker runs to its end, at a size that shows nothing but that."""
 
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import cold_start, fan_out, idle, latency, resume, round_trip, stalls, throughput
+from benchmarks import suite
+from tests.support.stack import clean_environment
+from tests.support.waiting import eventually
 
-TINY = {
-    "at 16 a record": (throughput.main, "--rounds 1 --commands 4000 --sizes 16 --partitions 1 --groups 8"),
-    "p99 at 50/s": (latency.main, "--rounds 1 --seconds 1 --rates 50 --partitions 1"),
-    "all partitions open": (cold_start.main, "--rounds 1 --rows 1000 --partitions 1"),
-    "bursts of 10 / C loop": (fan_out.main, "--rounds 1 --members 20 --messages 20"),
-    "following a group": (idle.main, "--sockets 50"),
-    "p99.9": (round_trip.main, "--rounds 1 --seconds 1 --rate 20 --groups 2 --partitions 1"),
-    "rise for each client": (resume.main, "--rounds 1 --clients 5 --events 700"),
-    "SIGKILL, with the supervisor": (stalls.main, "--rounds 1 --seconds 1 --rate 20 --partitions 2"),
+# A figure of each that is told last.
+TOLD_LAST = {
+    "throughput": "at 16 a record",
+    "latency": "p99 at 50/s",
+    "cold_start": "all partitions open",
+    "fan_out": "bursts of 10 / C loop",
+    "idle": "following a group",
+    "round_trip": "p99.9",
+    "resume": "rise for each client",
+    "stalls": "SIGKILL, with the supervisor",
 }
 
 
-@pytest.mark.parametrize("figure", TINY)
-def test_a_benchmark_runs_to_its_end(figure: str, kafka_jars: Path) -> None:
-    command, asked = TINY[figure]
+@pytest.mark.parametrize("name", TOLD_LAST)
+def test_a_benchmark_runs_to_its_end(name: str, kafka_jars: Path) -> None:
+    command = import_module(f"benchmarks.{name}").main
     assert isinstance(command, click.Command)
 
-    ran = CliRunner().invoke(command, asked.split(), catch_exceptions=False)
+    ran = CliRunner().invoke(command, suite.arguments(name, rounds=None, quick=True), catch_exceptions=False)
 
     assert ran.exit_code == 0, ran.stderr
-    assert figure in ran.stdout
+    assert TOLD_LAST[name] in ran.stdout
+
+
+def test_a_benchmark_that_is_killed_leaves_no_process_behind(tmp_path: Path, kafka_jars: Path) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        killed = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.latency", "--partitions", "1"],
+            env=clean_environment(TMPDIR=str(tmp_path)),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        eventually(lambda: "--worker" in " ".join(_processes(tmp_path)), within_s=60, what="a processor on its broker")
+    finally:
+        killed.kill()
+        killed.wait()
+
+    eventually(lambda: not _processes(tmp_path), within_s=10, what="all of them gone")
+
+
+def _processes(folder: Path) -> list[str]:
+    """The command lines of what runs with this temporary folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and f"TMPDIR={folder}".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text())
+        except OSError:
+            pass  # it has ended meanwhile
+    return [line for line in found if line]  # a zombie has none

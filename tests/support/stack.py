@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.cli.launch.broker import fault_of
+from app.cli.launch.child import follow_our_death
 from tests.support.ports import free_ports
 from tests.support.waiting import eventually
 
@@ -26,6 +28,14 @@ def clean_environment(**settings: str) -> dict[str, str]:
     return {**kept, **settings}
 
 
+def following() -> Callable[[], None] | None:
+    """What a process does that must not outlive us, whatever kills us (`subprocess`'s `preexec_fn`).
+
+    Linux asks for the death of the thread that started it, not of the process: only the main thread lives as long.
+    """
+    return follow_our_death() if threading.current_thread() is threading.main_thread() else None
+
+
 class Command:
     """One running `python -m app …`, its output in a file."""
 
@@ -39,6 +49,7 @@ class Command:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                preexec_fn=None,
             )
 
     def printed(self) -> str:
