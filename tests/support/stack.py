@@ -49,7 +49,7 @@ class Command:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=None,
+                preexec_fn=following(),  # noqa: PLW1509 - one C call
             )
 
     def printed(self) -> str:
