@@ -11,6 +11,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -24,8 +25,9 @@ from app.cli.playback.log import Channel, LogError
 from app.cli.playback.speakers import Speakers
 from app.cli.playback.tally import percentiles
 from app.cli.replay import maker
-from benchmarks.checking import deviations, digest
-from benchmarks.reader import Reader, ResetSeenError
+from app.cli.token import credentials
+from benchmarks.checking import audits, deviations
+from benchmarks.reader import Reader, ResetSeenError, back_at_once
 from benchmarks.record import Record
 
 SAMPLE = Path(__file__).parent / "data" / "irc-sample.jsonl"
@@ -69,10 +71,15 @@ async def _demo(urls: Sequence[str], file: Path, seed: int) -> list[str]:
     """One run, in groups of its own; what was not as it must be."""
     channels = log.read(file, prefix=f"demo-{secrets.token_hex(4)}-")
     groups = [channel.group for channel in channels]
-    record = Record(sum(len(channel.lines) for channel in channels))
-    make = maker(config.load(), urls)
-    readers = [Reader(name, urls, groups, random.Random(f"{seed} {name}"), record) for name in ("ann", "ben")]
-    fresh = Reader("cleo", urls, groups, None, None)
+    record = Record(channels)
+    audited = audits(channels, record)
+    who = partial(credentials, config.load())
+    make, make_reader = maker(who, urls), maker(who, urls, reconnect=back_at_once)
+    readers = [
+        Reader(make_reader(name), name, groups, record=record, chance=random.Random(f"{seed} {name}"))
+        for name in ("ann", "ben")
+    ]
+    fresh = Reader(make_reader("cleo"), "cleo", groups, audits=audited)
     _say("service", f"{', '.join(urls)}; groups {groups[0]} …; seed {seed}")
     async with AsyncExitStack() as stack:
         owner = await stack.enter_async_context(make(player.OWNER))
@@ -88,8 +95,8 @@ async def _demo(urls: Sequence[str], file: Path, seed: int) -> list[str]:
     async with fresh:
         await fresh.reach(heads)
     _report(record, readers, fresh, channels)
-    held = {reader.user: reader.frames for reader in (*readers, fresh)}
-    return [*record.faults, *deviations(channels, record, held)]
+    held = {reader.user: reader.traces for reader in (fresh, *readers)}
+    return [*record.faults, *deviations(audited, held)]
 
 
 async def _prepare(owner: Client, speakers: Speakers, channels: list[Channel], readers: list[str]) -> None:
@@ -107,10 +114,8 @@ def _report(record: Record, readers: list[Reader], fresh: Reader, channels: list
     for reader in readers:
         _say(reader.user, f"{reader.cuts} cuts; send to delivery, cuts included: {percentiles(reader.latencies_s)}")
     for channel in channels:
-        frames = fresh.frames[channel.group]
-        _say(
-            "log", f"{channel.group}: {len(frames):,} events, {sum(map(len, frames)):,} bytes, sha256 {digest(frames)}"
-        )
+        seen = fresh.traces[channel.group]
+        _say("log", f"{channel.group}: {len(seen):,} events, {seen.size_bytes:,} bytes, sha256 {seen.name}")
 
 
 async def _gateways() -> list[str]:

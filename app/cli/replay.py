@@ -2,12 +2,13 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 import click
 import uvloop
-from auerbach_client import Ack, AuerbachError, Client
+from auerbach_client import Ack, AuerbachError, Backoff, Client
 from tqdm import tqdm
 
 from app import config
@@ -15,8 +16,7 @@ from app.cli.playback import log, player
 from app.cli.playback.log import Channel, Line, LogError
 from app.cli.playback.speakers import Speakers
 from app.cli.playback.tally import Tally
-from app.cli.token import credentials
-from app.config import Settings
+from app.cli.token import Credentials, credentials
 
 _CONNECT_S = 10.0
 
@@ -39,7 +39,7 @@ def command(
     its client_msg_id. Exit code 1 if a line was not acknowledged.
     """
     settings = config.load()
-    make = maker(settings, urls or (f"http://{settings.host}:{settings.port}",))
+    make = maker(partial(credentials, settings), urls or (f"http://{settings.host}:{settings.port}",))
     try:
         channels = log.read(file, prefix)
         tally = uvloop.run(_replay(channels, make, None if flat_out else speed, window, connections))
@@ -53,10 +53,21 @@ def command(
         raise SystemExit(1)
 
 
-def maker(settings: Settings, urls: Sequence[str]) -> Callable[[str], Client]:
+def maker(
+    who: Callable[[str], Credentials],
+    urls: Sequence[str],
+    *,
+    connect_timeout_s: float = _CONNECT_S,
+    reconnect: Callable[[], Backoff] | None = None,
+) -> Callable[[str], Client]:
     """Makes clients by user, spread over the gateways; each goes on to the next one when its own is lost."""
     turns = itertools.cycle([[*urls[at:], *urls[:at]] for at in range(len(urls))])
-    return lambda user: Client(next(turns), **credentials(settings, user), connect_timeout_s=_CONNECT_S)
+
+    def make(user: str) -> Client:
+        waits = reconnect() if reconnect is not None else None
+        return Client(next(turns), **who(user), connect_timeout_s=connect_timeout_s, reconnect=waits)
+
+    return make
 
 
 async def _replay(

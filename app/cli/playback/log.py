@@ -15,6 +15,7 @@ import msgspec
 
 from app.domain import rules
 
+_ID_PREFIX = "line-"
 _HALF_DAY_MIN = 720
 _DAY_MIN = 1440
 
@@ -35,7 +36,15 @@ class Line:
     @property
     def client_msg_id(self) -> str:
         """The same in every run."""
-        return f"line-{self.number}"
+        return f"{_ID_PREFIX}{self.number}"
+
+
+def number_of(client_msg_id: str | None) -> int | None:
+    """The number of the line that has this id; None if it is no line's."""
+    if client_msg_id is None or not client_msg_id.startswith(_ID_PREFIX):
+        return None
+    digits = client_msg_id[len(_ID_PREFIX) :]
+    return int(digits) if digits.isdecimal() and digits.isascii() else None
 
 
 @dataclass(slots=True)

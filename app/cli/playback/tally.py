@@ -83,6 +83,11 @@ def percentiles(seconds: Sequence[float]) -> str:
     """`p50 … p99 … max …` in milliseconds, by nearest rank."""
     if not seconds:
         return "none"
-    ordered = sorted(seconds)
-    p50, p99 = (ordered[math.ceil(len(ordered) * share) - 1] for share in (0.50, 0.99))
-    return f"p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, max {ordered[-1] * 1000:.1f} ms"
+    p50, p99, most = (1000 * value for value in ranks(seconds, (0.50, 0.99, 1)))
+    return f"p50 {p50:.1f} ms, p99 {p99:.1f} ms, max {most:.1f} ms"
+
+
+def ranks(values: Sequence[float], shares: Sequence[float]) -> list[float]:
+    """For each share, the least value that so many of `values` do not exceed (nearest rank); there must be some."""
+    ordered = sorted(values)
+    return [ordered[max(0, math.ceil(len(ordered) * share) - 1)] for share in shares]
