@@ -32,7 +32,18 @@ class Lane:
         self._room = asyncio.Event()
         self._room.set()
         self._closed = False
+        self._handling = False
         self._task = asyncio.create_task(self._run())
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to hand on."""
+        return not self._records and not self._handling
+
+    @property
+    def full(self) -> bool:
+        """Whether `put` waits."""
+        return not self._room.is_set()
 
     async def put(self, record: CommandRecord, done: Done) -> None:
         """Have a record handled, with `done`, behind all that came before; waits while the lane is full.
@@ -70,6 +81,7 @@ class Lane:
                 record, done = self._records.popleft()
                 self._bytes -= len(record.value or b"")
                 self._room.set()
+                self._handling = True
                 try:
                     await self._handle(record, done)
                 except ClosedError:
@@ -77,3 +89,5 @@ class Lane:
                 except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
                     self._failed(why)
                     return
+                finally:
+                    self._handling = False

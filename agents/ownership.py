@@ -41,6 +41,10 @@ class Ownership:
         """The partition if this worker owns it and has opened it."""
         return self._partitions.get(number)
 
+    def opened(self) -> list[Partition]:
+        """Those that this worker owns and has opened."""
+        return list(self._partitions.values())
+
     async def open(self, numbers: Iterable[int], still_ours: Callable[[], bool]) -> None:
         """Open all of `numbers`. What stays from before is closed first: only the log tells what happened meanwhile.
 

@@ -87,6 +87,16 @@ class Partition:
         """The offset of the record that is due: what comes behind it is read again."""
         return self._next_command
 
+    @property
+    def idle(self) -> bool:
+        """Whether it serves, and waits for records."""
+        return self.serving and self._lane.idle
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever brings a record waits."""
+        return self._lane.full
+
     def skip_to(self, offset: int) -> None:
         """Go on behind records that are not in the log any more."""
         self._next_command = max(self._next_command, offset)

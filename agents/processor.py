@@ -20,6 +20,7 @@ from agents.inspection.here import Here
 from agents.inspection.inspector import WorkerInspector
 from agents.ownership import Ownership
 from agents.partition import Partition
+from agents.starvation import StarvationWatch
 from agents.transport import App, Worker
 from agents.views import reads_view
 from agents.watchdog import Watchdog, WatchedProducer
@@ -201,7 +202,9 @@ class _Processor:
             self._settings, self._layout, events, changelog, self._url, self._leave, self._stop_one, self._rewind
         )
         self._ownership = Ownership(context, self._stores)
-        self._watches = [asyncio.create_task(w) for w in (watchdog.run(), self._ownership.watch_deliveries())]
+        starvation = StarvationWatch(self._settings.bootstrap, self._ownership.opened, self._bring, self._leave)
+        watches = (watchdog.run(), self._ownership.watch_deliveries(), starvation.run())
+        self._watches = [asyncio.create_task(w) for w in watches]
 
     def _stores(self, partition: int) -> tuple[Store, Store]:
         return self.groups.store(partition), self.history.store(partition)
@@ -243,6 +246,10 @@ class _Processor:
     def _rewind(self, number: int, offset: int) -> None:
         if number not in self._rewinding:
             self._rewinding[number] = asyncio.create_task(self._read_again(number, offset))
+
+    def _bring(self, number: int, offset: int) -> None:
+        self.app.consumer.resume_partitions({TP(topics.COMMANDS, number)})
+        self._rewind(number, offset)
 
     async def _read_again(self, number: int, offset: int) -> None:
         """Read a partition's commands from `offset` on, or from the oldest that is kept."""

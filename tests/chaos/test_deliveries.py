@@ -108,3 +108,12 @@ def test_a_command_that_raises_is_a_dead_letter_and_the_next_one_is_served(servi
     assert [m.key() for m in service.driver.read(topics.DEAD_LETTERS)] == [b"a"]
     assert bad.id in service.ledger.witness.unknown()
     assert service.ledger.audit() == []
+
+
+def test_commands_that_are_not_brought_are_asked_for_and_decided(service: Service) -> None:
+    service.ledger.wait_settled()
+    service.processor.kill()
+    service.processor.start_and_wait(service.driver, off=("commands are brought",))
+    service.send(range(1))
+    assert service.ledger.audit() == []
+    assert "commands wait and are not brought" in service.processor.printed()

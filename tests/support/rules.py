@@ -6,7 +6,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from agents import opening, partition
+from agents import opening, partition, starvation, transport
 from agents.event_log import EventLog
 from agents.opening import Opened, Opening
 from agents.watchdog import Watchdog
@@ -191,6 +191,18 @@ def _bug(patch: Patch) -> None:
     patch(partition, "decide", buggy)
 
 
+def _brought(patch: Patch) -> None:
+    """Faust brings what is there: here it stands still behind each rebalance; we look soon."""
+    perform_seek = transport.Consumer.perform_seek
+
+    async def stand_still(self: transport.Consumer) -> None:
+        await perform_seek(self)
+        self.pause_partitions(self.assignment())
+
+    patch(transport.Consumer, "perform_seek", stand_still)
+    patch(starvation, "LOOK_S", 0.3)
+
+
 _RULES: dict[str, Callable[[Patch], None]] = {
     "F1": _f1,
     "F2 events": _f2_events,
@@ -209,5 +221,6 @@ _RULES: dict[str, Callable[[Patch], None]] = {
     "a position has an epoch": _epoch_of_position,
     "leave after a pause": _watchdog,
     "no command raises": _bug,
+    "commands are brought": _brought,
 }
 RULES = tuple(_RULES)
