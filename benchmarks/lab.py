@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from confluent_kafka import Producer, TopicPartition
 
@@ -35,10 +36,17 @@ _START_S = 90
 _STOP_S = 30
 
 
-class Part:
-    """A process of the service, started when it is made: `python PROGRAM`."""
+class Place(Protocol):
+    """Where processes run: a folder of theirs, and a broker."""
 
-    def __init__(self, lab: "Lab", name: str, program: Sequence[str], **settings: str) -> None:
+    folder: Path
+    bootstrap: str
+
+
+class Part:
+    """A process of the service, or of its limit, started when it is made: `python PROGRAM`."""
+
+    def __init__(self, lab: Place, name: str, program: Sequence[str], **settings: str) -> None:
         self.began = time.monotonic()
         self._output = lab.folder / f"{name}.{time.monotonic_ns()}.out"
         settings = {"KAFKA_BOOTSTRAP": lab.bootstrap, "DATA": str(lab.folder), "AUERBACH_APP_ID": APP_ID, **settings}
@@ -95,6 +103,9 @@ class Part:
         return Path(f"/proc/{self.process.pid}") / name
 
 
+P = TypeVar("P", bound=Part)
+
+
 class Worker(Part):
     """One processor."""
 
@@ -143,15 +154,16 @@ class Lab:
 
     def worker(self, name: str = "processor-0", program: Sequence[str] = ("-m", "app", "processor")) -> Worker:
         """Start a processor; it is stopped with the lab."""
-        worker = Worker(self, name, program=program)
-        self._ending.callback(worker.stop)
-        return worker
+        return self.owns(Worker(self, name, program=program))
 
     def gateway(self, name: str = "gateway-0", program: Sequence[str] = ("-m", "app", "gateway")) -> Gateway:
         """Start a gateway; it is stopped with the lab."""
-        gateway = Gateway(self, name, program=program)
-        self._ending.callback(gateway.stop)
-        return gateway
+        return self.owns(Gateway(self, name, program=program))
+
+    def owns(self, part: P) -> P:
+        """Have a process stopped with the lab."""
+        self._ending.callback(part.stop)
+        return part
 
     def forget_disk(self) -> None:
         """Remove the processors' local tables, as a machine that was lost would."""
