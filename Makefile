@@ -35,8 +35,10 @@ demo: $(installed)
 bench: $(installed)
 	@exec $(py) -m benchmarks $(BENCH)
 
+# Two workers: most tests wait, for sessions to end and brokers to start. A file's tests stay together.
+JOBS ?= 2
 test: $(installed) browser compiler
-	@exec $(py) -m pytest
+	@exec $(py) -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(installed)
 	$(py) -m ruff check .

@@ -1,6 +1,7 @@
 """What tests share: a real broker, a whole service, a browser. Each is started on first use."""
 
 import asyncio
+import fcntl
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
@@ -15,13 +16,19 @@ from tests.support.stack import Broker, MakeStack, Stack
 
 # Imported before any test: its plugin would import it after the last one, and CPython 3.11 may then fail to parse it
 # (gh-106905: a finalizer of Faust's that runs meanwhile upsets the parser's count).
-assert hypothesis
+# A deadline, and "too slow" to make, would measure the machine.
+hypothesis.settings.register_profile("auerbach", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("auerbach")
 
 
 @pytest.fixture(scope="session")
 def kafka_jars() -> Path:
     """Kafka's jars in the checkout's own folder, fetched once and shared by every broker of the tests."""
-    return asyncio.run(find_jars(CHECKOUT / ".local", print))
+    data = CHECKOUT / ".local"
+    data.mkdir(exist_ok=True)
+    with (data / "jars.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # workers of pytest-xdist come at once, and one download is enough
+        return asyncio.run(find_jars(data, print))
 
 
 @pytest.fixture(scope="session")

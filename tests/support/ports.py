@@ -1,10 +1,17 @@
 """Free ports, below the range that the kernel gives to outgoing connections."""
 
+import os
 import random
 
 from app.cli.launch.preflight import is_free
 
-_FIRST, _LAST = 15_000, 30_000
+_LEAST, _GREATEST = 15_000, 30_000
+# pytest-xdist's: workers side by side have ranges of their own, for a port stays one's own while who listens is down.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_SHARE = (_GREATEST - _LEAST) // _WORKERS
+_FIRST = _LEAST + _WORKER * _SHARE
+_LAST = _FIRST + _SHARE
 _given: set[int] = set()
 
 
