@@ -9,7 +9,7 @@ FINDINGS_KEPT = 200  # of each kind and partition: a log that is wrong throughou
 Kind = Literal[
     "gap",  # a seq that is missing
     "doubled",  # a seq that was there
-    "decided-twice",  # a command's place that is not behind those decided: a doubled event id, too
+    "decided-twice",  # a command's place that is not behind those decided; so is a doubled event id
     "accepted-twice",  # a `client_msg_id` that became a second event within its window
     "back",  # `at` before that of the group's last event
     "undecodable",  # neither event nor claim, or an event whose kind or bytes do not decode

@@ -35,6 +35,7 @@ class LogCheck:
         self, report: Report, *, partitions: int, log_id: str, epoch: int = -1, acks: set[AckKey] | None = None
     ) -> None:
         self.report = report
+        self.first_epoch = epoch
         self.fence = Fence(epoch)
         self.groups: dict[str, Group] = {}
         self.headless: set[str] = set()  # groups whose current life began before the log that is kept
@@ -57,12 +58,12 @@ class LogCheck:
         if isinstance(record, ClaimRecord):
             self._claim(record, key)
             return
-        if record.epoch not in self._claims:
-            self._unclaimed(record)
         if not admitted:
             self.report.voided[self.fence.epoch] += 1
             return
         self.report.events += 1
+        if record.epoch not in self._claims:
+            self._unclaimed(record)
         try:
             event = decode_event(record.value)
             at_ms = instants.to_ms(event.at)

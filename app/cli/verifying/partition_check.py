@@ -1,5 +1,6 @@
 """One partition from beginning to end: its log, then what was derived from it. Runs in a process of its own."""
 
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from confluent_kafka import Consumer
 from app.cli.verifying import acks
 from app.cli.verifying.findings import Report
 from app.cli.verifying.log_check import LogCheck
+from app.cli.verifying.owner_check import OwnerCheck
+from app.cli.verifying.tables_check import TablesCheck
 from app.kafka import consumer, topics
 from app.log.records import EventRecord, RecordError, decode_record
 
@@ -46,8 +49,23 @@ def check(job: Job, progress: Progress, stopped: Stopped) -> Report:
     """
     report = Report(job.partition)
     with consumer.reader(job.bootstrap) as reader:
-        _check_log(job, reader, report, progress, stopped)
+        log = _check_log(job, reader, report, progress, stopped)
+        end = _check_tables(job, reader, log, stopped) if job.tables else report.end
+        if job.owners_within_s is not None:
+            owner = OwnerCheck(job.bootstrap, job.layout, report, log.groups, log.fence, end)
+            owner.run(reader, log.broken | log.headless, job.owners_within_s)
     return report
+
+
+def _check_tables(job: Job, reader: Consumer, log: LogCheck, stopped: Stopped) -> int:
+    """Compare the tables; the offset in the log up to which its states are folded now."""
+    with tempfile.TemporaryDirectory(prefix=f"{job.partition}-", dir=job.scratch) as folder:
+        tables = TablesCheck(job.bootstrap, job.app_id, log, Path(folder))
+        try:
+            tables.run(reader, stopped)
+        finally:
+            tables.close()
+    return tables.end
 
 
 def _check_log(job: Job, reader: Consumer, report: Report, progress: Progress, stopped: Stopped) -> LogCheck:
