@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
 
@@ -43,10 +43,10 @@ _BROKER = "kafka"
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=SAMPLE, help="The log.")
 @click.option("--kills/--no-kills", default=True, show_default=True, help="Whether processes are killed and paused.")
 @click.option("--seed", type=int, help="Of blows and cuts; drawn if not given.")
-@click.option("--acks", type=click.Path(dir_okay=False, path_type=Path), help="Keep the acknowledgements here.")
+@click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep log and acknowledgements here.")
 @click.option("--partitions", default=16, show_default=True)
 @click.option("--deadline", "deadline_s", default=1200.0, show_default=True, help="Seconds for all of it.")
-def main(file: Path, kills: bool, seed: int | None, acks: Path | None, partitions: int, deadline_s: float) -> None:
+def main(file: Path, kills: bool, seed: int | None, data: Path | None, partitions: int, deadline_s: float) -> None:
     """Play a chat log through a service that is killed meanwhile, and check every byte."""
     load = load_now()
     seed = secrets.randbelow(1_000_000) if seed is None else seed
@@ -55,8 +55,8 @@ def main(file: Path, kills: bool, seed: int | None, acks: Path | None, partition
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         channels = log.read(file)
-        with _service(partitions) as stack:
-            found = _replay(stack, channels, kills, seed, acks or stack.data / "acks.jsonl", load, ends)
+        with _service(partitions, data) as stack:
+            found = _replay(stack, channels, kills, seed, load, ends)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except TimeoutError:
@@ -71,20 +71,20 @@ def main(file: Path, kills: bool, seed: int | None, acks: Path | None, partition
 
 
 @contextmanager
-def _service(partitions: int) -> Iterator[Stack]:
-    """A service of our own in a temporary folder, stopped and removed afterwards."""
-    with tempfile.TemporaryDirectory(prefix="auerbach-replay-") as folder:
-        stack = Stack(Path(folder), partitions=partitions)
+def _service(partitions: int, data: Path | None) -> Iterator[Stack]:
+    """A service of our own, stopped afterwards; in a temporary folder unless `data` is given."""
+    with ExitStack() as ending:
+        folder = data or Path(ending.enter_context(tempfile.TemporaryDirectory(prefix="auerbach-replay-")))
+        stack = Stack(folder, partitions=partitions)
+        ending.callback(stack.stop)
         try:
             stack.start()
-            yield stack
-        finally:
-            stack.stop()
+        except AssertionError as late:
+            raise click.ClickException(f"{late}\n{stack.printed()}") from None
+        yield stack
 
 
-def _replay(
-    stack: Stack, channels: list[Channel], kills: bool, seed: int, acks: Path, load: float, ends: float
-) -> list[str]:
+def _replay(stack: Stack, channels: list[Channel], kills: bool, seed: int, load: float, ends: float) -> list[str]:
     """Play, check and tell; what was not as it must be."""
     names = [*stack.processors, *stack.gateways]
     meter = Meter(stack.pid, [_BROKER, *names])
@@ -101,6 +101,7 @@ def _replay(
             urls = [stack.http_url(n) for n in range(len(stack.gateways))]
             return await play(urls, channels, record, disturb, seed=seed, say=say)
 
+    acks = stack.data / "acks.jsonl"
     with acks.open("wb") as lines:
         record = Record(channels, lines)
         readers = uvloop.run(run(record))
