@@ -1,17 +1,19 @@
 """`python -m benchmarks.cold_start`: from the start of a processor without its local disk to all partitions open.
 
 The changelog of the `groups` table is filled with rows as an owner would have left them: groups with members and the
-window of their `client_msg_id`s, behind a claim and with a position. In each round the local disk is wiped.
+window of their `client_msg_id`s, behind a claim and with a position. In each round the local disk is wiped. The limit
+is a plain consumer that reads the same changelog and looks at nothing.
 """
 
+import time
 from collections.abc import Iterator
 from itertools import islice
 
 import click
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 
 from app.domain.state import Group, Member, Sent
-from app.kafka import topics
+from app.kafka import consumer, topics
 from app.log.records import Claim, claim_headers, encode_claim
 from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import APP_ID, Lab, lab, producer
@@ -37,6 +39,7 @@ def main(rounds: int, count: int, partitions: int) -> None:
     load = load_now()
     took_s: list[float] = []
     cpu_s: list[float] = []
+    bare: list[tuple[float, float]] = []
     with lab(partitions) as service:
         fill(service, count)
         say(f"{count:,} rows are in the changelog")
@@ -46,16 +49,43 @@ def main(rounds: int, count: int, partitions: int) -> None:
             took_s.append(worker.wait_open(partitions))
             cpu_s.append(worker.cpu_s())
             worker.stop()
-            say(f"round {n + 1}: {took_s[-1]:.1f} s, {cpu_s[-1]:.1f} s of CPU")
+            bare.append(bare_read_s(service))
+            of_bare = f"{bare[-1][0]:.1f} s and {bare[-1][1]:.1f} s of CPU to read it bare"
+            say(f"round {n + 1}: {took_s[-1]:.1f} s, {cpu_s[-1]:.1f} s of CPU; {of_bare}")
     target = TARGET_S if count >= ROWS else None
+    bare_took = Figure("a plain consumer reads the changelog", "s", [took for took, _ in bare])
+    bare_cpu = Figure("CPU of a plain consumer that reads it", "s", [cpu for _, cpu in bare])
     tell(
         f"Cold start with {count:,} rows in `groups`, {partitions} partitions",
         load,
         [
-            Figure("start of the process to all partitions open", "s", took_s, at_most=target),
-            Figure("CPU of the processor until then", "s", cpu_s),
+            bare_took,
+            Figure("start of the process to all partitions open", "s", took_s, at_most=target, limit=bare_took),
+            bare_cpu,
+            Figure("CPU of the processor until then", "s", cpu_s, limit=bare_cpu),
         ],
     )
+
+
+def bare_read_s(service: Lab) -> tuple[float, float]:
+    """What it takes to read the whole changelog of `groups`, with librdkafka in this process: seconds, and of CPU.
+
+    Raises:
+        RuntimeError: it did not come to its end.
+    """
+    topic = topics.groups_changelog(APP_ID)
+    wall, cpu = time.monotonic(), time.process_time()
+    with consumer.reader(service.bootstrap) as reading:
+        ends = [consumer.offsets(reading, topic, partition)[1] for partition in range(service.partitions)]
+        reading.assign([TopicPartition(topic, partition, 0) for partition in range(service.partitions)])
+        left = sum(ends)  # nothing has been compacted: an offset is a record
+        while left:
+            first = reading.poll(0.1)
+            came = [] if first is None else [first, *reading.consume(consumer.BATCH - 1, 0)]
+            left -= sum(message.error() is None for message in came)
+            if time.monotonic() > wall + _FLUSH_S:
+                raise RuntimeError(f"{left} records of {topic} were not read within {_FLUSH_S} s")
+    return time.monotonic() - wall, time.process_time() - cpu
 
 
 def fill(service: Lab, count: int) -> None:

@@ -53,13 +53,14 @@ def main(rounds: int, members: int, messages: int) -> None:
         costs = uvloop.run(_measure(service, rounds, members, messages))
     bare, one, burst = costs
     bound = members >= MEMBERS
+    limit = Figure("send(2) in a C loop", "µs a frame", [cost * 1e6 for cost in bare])
     tell(
         f"CPU for each delivered frame, {members:,} members, frames of {len(_frame())} bytes",
         load,
         [
-            Figure("send(2) in a C loop", "µs a frame", [cost * 1e6 for cost in bare]),
-            Figure("one message at a time", "µs a frame", [cost * 1e6 for cost in one]),
-            Figure(f"bursts of {BURST}", "µs a frame", [cost * 1e6 for cost in burst]),
+            limit,
+            Figure("one message at a time", "µs a frame", [cost * 1e6 for cost in one], limit=limit),
+            Figure(f"bursts of {BURST}", "µs a frame", [cost * 1e6 for cost in burst], limit=limit),
             Figure("one at a time / C loop", "ratio", ratios(one, bare), at_most=ONE_AT_MOST if bound else None),
             Figure(
                 f"bursts of {BURST} / C loop", "ratio", ratios(burst, bare), at_most=BURST_AT_MOST if bound else None

@@ -17,7 +17,7 @@ from benchmarks.results import Row
 
 RUNS = 30  # the newest runs of a benchmark: more cannot be read
 _BY_SIZE = re.compile(r"(.*?),? ?at ([\d,]+) a record$")
-_PERCENTILE = re.compile(r"(?:(.*?):? )?p([\d.]+)(?: (.*))?$")
+_PERCENTILE = re.compile(r"(?:(.*?)[:,]? )?p([\d.]+)(?: (.*))?$")
 _WIDTH, _HEIGHT = 9.0, 3.6  # inches
 
 Run = list[Row]

@@ -1,7 +1,8 @@
 """`python -m benchmarks.pure_path`: what one command costs in each step of deciding it, without Kafka and Faust.
 
 The same messages go through each step alone, in rounds that take turns, and then through a whole partition with both
-tables on disk and a producer that takes everything (`in_process`). CPU time of the one thread.
+tables on disk and a producer that takes everything (`in_process`). CPU time of the one thread. The limit is to decode
+and encode the same bytes as JSON of no type, which whoever reads a command and writes an event must do.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
+import msgspec
 
 from app.domain.commands import AnyCommand, decode_command, split_array
 from app.domain.decide import decide
@@ -27,6 +29,7 @@ from tables.partition_tables import PartitionTables, Snapshot
 
 QUICK = "--rounds 1 --commands 320"
 GROUPS, MEMBERS = 25, 10
+_BARE = "bare JSON, decoded and encoded"
 _WHOLE = "a whole partition, without Kafka and Faust"
 
 
@@ -42,6 +45,11 @@ class Steps:
     requests: list[str] = field(default_factory=list)
     headers: list[Headers] = field(default_factory=list)
     snapshot: Snapshot = field(default_factory=Snapshot)
+
+    def bare(self) -> None:
+        """Records to dicts and lists, and back: the limit."""
+        for value in self.raw:
+            msgspec.json.encode(msgspec.json.decode(value))
 
     def decode(self) -> None:
         """Records to commands."""
@@ -91,6 +99,7 @@ class Steps:
 
 
 STEPS: dict[str, Callable[[Steps], None]] = {
+    _BARE: Steps.bare,
     "decode the record": Steps.decode,
     "decide, encode, fold into both tables": Steps.decide_and_fold,
     "(of it) encode the event": Steps.encode,
@@ -109,7 +118,10 @@ def main(rounds: int, commands: int, size: int) -> None:
     """The cost of a command, step by step."""
     load = load_now()
     found = asyncio.run(_measure(rounds, commands, size))
-    tell("The path of a command in one thread", load, [Figure(step, "µs a command", v) for step, v in found.items()])
+    bare = Figure(_BARE, "µs a command", found.pop(_BARE))
+    limits = {_WHOLE: bare}
+    steps = [Figure(step, "µs a command", values, limit=limits.get(step)) for step, values in found.items()]
+    tell("The path of a command in one thread", load, [bare, *steps])
 
 
 async def _measure(rounds: int, commands: int, size: int) -> dict[str, list[float]]:

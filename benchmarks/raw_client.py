@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -96,10 +96,18 @@ class RawClient:
         self.received += len(got)
 
 
+class HasSocket(Protocol):
+    """Whatever has a socket."""
+
+    @property
+    def socket(self) -> socket.socket:
+        """It."""
+
+
 class Drain:
     """Reads from many sockets and counts the bytes."""
 
-    def __init__(self, clients: Sequence[RawClient]) -> None:
+    def __init__(self, clients: Sequence[HasSocket]) -> None:
         self._selector = selectors.EpollSelector()
         self._buffer = bytearray(1 << 20)
         for client in clients:

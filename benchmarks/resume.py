@@ -1,7 +1,8 @@
 """`python -m benchmarks.resume`: a hundred clients come back at once, each for all of a group's 10,000 events.
 
 Time until all have everything, the CPU time that gateway and processor take for it, and how far the gateway's memory
-rises, beside the bytes that are delivered.
+rises, beside the bytes that are delivered. The limit is a loop of `send(2)` in C that hands as many bytes to as many
+sockets of this process.
 """
 
 import time
@@ -11,6 +12,7 @@ import click
 
 from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import OWNER, Lab, Part, create, lab, post, record
+from benchmarks.limits.sockets import bare_history_s
 from benchmarks.raw_client import Drain, RawClient
 
 QUICK = "--rounds 1 --clients 5 --events 700"
@@ -19,6 +21,13 @@ EVENTS = 10_000
 GROUP = "group"
 _SIZE = 16  # messages a record
 _MIB = 1 << 20
+# What a bare loop has, too, and its name there.
+_LIMITED = {
+    "until all have all|s": "until all have all",
+    "delivered|MiB/s": "delivered",
+    "CPU of the gateway|s": "CPU of the sender",
+    "CPU of the gateway for each MiB|ms": "CPU of the sender for each MiB",
+}
 
 
 @click.command()
@@ -29,6 +38,7 @@ def main(rounds: int, clients: int, events: int) -> None:
     """Many clients resume a long history at once."""
     load = load_now()
     found: dict[str, list[float]] = {}
+    bare: dict[str, list[float]] = {}
     with lab(partitions=1) as service:
         worker = service.worker()
         worker.wait_open(1)
@@ -39,12 +49,17 @@ def main(rounds: int, clients: int, events: int) -> None:
         for n in range(rounds):
             for name, value in _measure(gateway, gateway.port, worker, clients, each).items():
                 found.setdefault(name, []).append(value)
+            took_s, cpu_s = bare_history_s(clients, each)
+            delivered = clients * each / _MIB
+            for name, value in zip(
+                _LIMITED, (took_s, delivered / took_s, cpu_s, 1000 * cpu_s / delivered), strict=True
+            ):
+                bare.setdefault(name, []).append(value)
             say(f"round {n + 1}: " + ", ".join(f"{name} {values[-1]:.2f}" for name, values in found.items()))
-    tell(
-        f"{clients} clients resume {events:,} events at once: {clients * each / _MIB:,.0f} MiB in all",
-        load,
-        [Figure(*name.split("|"), values) for name, values in found.items()],
-    )
+    limits = {name: Figure(f"bare send(2): {_LIMITED[name]}", name.split("|")[1], bare[name]) for name in _LIMITED}
+    ours = [Figure(*name.split("|"), values, limit=limits.get(name)) for name, values in found.items()]
+    size = f"{clients * each / _MIB:,.0f} MiB in all"
+    tell(f"{clients} clients resume {events:,} events at once: {size}", load, [*limits.values(), *ours])
 
 
 def _measure(gateway: Part, port: int, worker: Part, clients: int, each: int) -> dict[str, float]:

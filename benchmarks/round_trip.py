@@ -1,19 +1,25 @@
 """`python -m benchmarks.round_trip`: from `send` to the last member of the group, through the whole service.
 
 Broker, processor, gateway and clients are processes on this machine. Messages leave at a steady rate, paced by the
-clock and not by the answers, each from a member of a group of ten; what counts is when all ten have it.
+clock and not by the answers, each from a member of a group of ten; what counts is when all ten have it. The limit has
+as many hops and nothing of ours: bare sockets and librdkafka in the places of gateway and processor (`limits`).
 """
 
 import asyncio
+import socket
 import time
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import click
 import uvloop
 
 from benchmarks.figures import Figure, load_now, say, tell
-from benchmarks.lab import TEXT, create, lab, record
+from benchmarks.lab import TEXT, Lab, Part, create, lab, record
+from benchmarks.limits import parts, relay, topics
 from benchmarks.raw_client import RawClient
+from tests.support.ports import free_ports
+from tests.support.waiting import eventually
 
 QUICK = "--rounds 1 --seconds 1 --rate 20 --groups 2 --partitions 1"
 RATE = 200
@@ -22,6 +28,7 @@ AT_MOST_MS = 25.0
 _PARTS = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999}
 _WARM_S = 1.0
 _DRAIN_S = 30.0
+_OURS, _BARE = "the service", "bare sockets and librdkafka"
 
 
 @dataclass(slots=True)
@@ -75,6 +82,59 @@ class _Member(asyncio.Protocol):
         self._held = held[at:] if at >= 0 else held[-len(self._MARK) :]
 
 
+class _Client(Protocol):
+    """A member's end, on whichever way."""
+
+    socket: socket.socket
+
+    def send(self, request: dict[str, object]) -> None:
+        """Post a message."""
+
+
+class _Way:
+    """The clients of one way, by group and member, and when their messages left and came."""
+
+    def __init__(self, clients: list[tuple[str, _Client]], members: int, rate: float) -> None:
+        self._clients = clients
+        self._senders = clients[::members]
+        self._clock = _Clock(members)
+        self._rate = rate
+        self._number = 0
+        self._transports: list[asyncio.BaseTransport] = []
+
+    async def connect(self) -> None:
+        """Have the loop read all sockets."""
+        loop = asyncio.get_running_loop()
+        for _, client in self._clients:
+            client.socket.setblocking(False)
+            transport, _member = await loop.create_connection(lambda: _Member(self._clock), sock=client.socket)
+            self._transports.append(transport)
+
+    async def run(self, seconds: float) -> list[float]:
+        """Send for so long, and wait until all have all: what each message took, seconds, in order of size."""
+        loop = asyncio.get_running_loop()
+        began, due = self._number, loop.time()
+        ends = due + seconds
+        while due < ends:
+            group, client = self._senders[self._number % len(self._senders)]
+            key = f"{self._number:012}"
+            self._clock.left(key.encode())
+            client.send({"type": "send", "id": self._number, "group": group, "text": TEXT, "client_msg_id": key})
+            self._number += 1
+            due += 1 / self._rate
+            await asyncio.sleep(max(0.0, due - loop.time()))
+        async with asyncio.timeout(_DRAIN_S):
+            await self._clock.none_due.wait()
+        sent = (self._clock.sent[f"{i:012}".encode()] for i in range(began, self._number))
+        return sorted(each.took_s or 0.0 for each in sent)
+
+    async def close(self) -> None:
+        """Go."""
+        for transport in self._transports:
+            transport.close()
+        await asyncio.sleep(0)
+
+
 @click.command()
 @click.option("--rounds", default=3, show_default=True)
 @click.option("--seconds", default=10.0, show_default=True, help="Length of a round.")
@@ -92,14 +152,21 @@ def main(rounds: int, seconds: float, rate: int, groups: int, members: int, part
         service.wait_written(partitions + groups)
         gateway = service.gateway()
         gateway.wait_ready()
-        clients = [(name, _open(gateway.port, name, n)) for name in names for n in range(members)]
-        found = uvloop.run(_measure(clients, members, rounds, seconds, rate))
+        port = _bare(service)
+        places = [(name, n) for name in names for n in range(members)]
+        ways = {
+            _OURS: _Way([(name, _open(gateway.port, name, n)) for name, n in places], members, rate),
+            _BARE: _Way([(name, relay.Client(port, name)) for name, _ in places], members, rate),
+        }
+        found = uvloop.run(_measure(ways, rounds, seconds))
     bound = AT_MOST_MS if (rate, members) == (RATE, MEMBERS) else None
-    tell(
-        f"From `send` to the last of {members} members, {rate} messages/s in {groups} groups",
-        load,
-        [Figure(part, "ms", found[part], at_most=bound if part == "p99" else None) for part in _PARTS],
-    )
+    bare = {part: Figure(f"{_BARE}: {part}", "ms", values) for part, values in found[_BARE].items()}
+    ours = [
+        Figure(part, "ms", values, at_most=bound if part == "p99" else None, limit=bare[part])
+        for part, values in found[_OURS].items()
+    ]
+    title = f"From `send` to the last of {members} members, {rate} messages/s in {groups} groups"
+    tell(title, load, [*bare.values(), *ours])
 
 
 def _open(port: int, group: str, number: int) -> RawClient:
@@ -108,42 +175,32 @@ def _open(port: int, group: str, number: int) -> RawClient:
     return client
 
 
-async def _measure(
-    clients: list[tuple[str, RawClient]], members: int, rounds: int, seconds: float, rate: int
-) -> dict[str, list[float]]:
-    """Milliseconds by part, a round each."""
-    loop = asyncio.get_running_loop()
-    clock = _Clock(members)
-    senders = clients[::members]
-    transports = []
-    for _, client in clients:
-        client.socket.setblocking(False)
-        transport, _member = await loop.create_connection(lambda: _Member(clock), sock=client.socket)
-        transports.append(transport)
-    found: dict[str, list[float]] = {part: [] for part in _PARTS}
-    number = 0
-    for n in range(rounds + 1):
-        began = number
-        due = loop.time()
-        ends = due + (seconds if n else _WARM_S)
-        while due < ends:
-            group, client = senders[number % len(senders)]
-            key = f"{number:012}"
-            clock.left(key.encode())
-            client.send({"type": "send", "id": number, "group": group, "text": TEXT, "client_msg_id": key})
-            number += 1
-            due += 1 / rate
-            await asyncio.sleep(max(0.0, due - loop.time()))
-        async with asyncio.timeout(_DRAIN_S):
-            await clock.none_due.wait()
-        if n:
-            took = sorted(clock.sent[f"{i:012}".encode()].took_s or 0.0 for i in range(began, number))
+def _bare(service: Lab) -> int:
+    """Start the limit; the port of its relay."""
+    topics.make(service.bootstrap, service.partitions)
+    service.owns(parts.pipe(service)).wait_assigned()
+    port = free_ports(1)
+    options = ["--bootstrap", service.bootstrap, "--partitions", str(service.partitions), "--port", str(port)]
+    started = service.owns(Part(service, "relay", ["-m", "benchmarks.limits.relay", *options]))
+    eventually(lambda: relay.LISTENING.encode() in started.printed(), within_s=_DRAIN_S, what="the relay listens")
+    return port
+
+
+async def _measure(ways: dict[str, _Way], rounds: int, seconds: float) -> dict[str, dict[str, list[float]]]:
+    """Milliseconds by way and part, a round each."""
+    found: dict[str, dict[str, list[float]]] = {name: {part: [] for part in _PARTS} for name in ways}
+    for way in ways.values():
+        await way.connect()
+        await way.run(_WARM_S)
+    for n in range(rounds):
+        for name, way in ways.items():
+            took_s = await way.run(seconds)
             for part, share in _PARTS.items():
-                found[part].append(1000 * took[min(len(took) - 1, int(share * len(took)))])
-            say(f"round {n}: " + ", ".join(f"{part} {found[part][-1]:.1f} ms" for part in _PARTS))
-    for transport in transports:
-        transport.abort()
-    await asyncio.sleep(0)
+                found[name][part].append(1000 * took_s[min(len(took_s) - 1, int(share * len(took_s)))])
+            told = ", ".join(f"{part} {values[-1]:.1f} ms" for part, values in found[name].items())
+            say(f"round {n + 1}: {name}: {told}")
+    for way in ways.values():
+        await way.close()
     return found
 
 

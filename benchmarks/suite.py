@@ -99,8 +99,7 @@ def run(name: str, options: Sequence[str], deadline_s: float) -> Ran:
             fault = f"not over in {deadline_s:.0f} s"
         finally:
             _end(process)
-        tables = [msgspec.json.decode(line, type=Told) for line in _lines(told)]
-    tables = [replace(each, taken=tables[0].taken) for each in tables]  # one run
+        tables = list(_one_run([msgspec.json.decode(line, type=Told) for line in _lines(told)]))
     if fault is None and not tables:
         fault = "told no figures"
     return Ran(name, time.monotonic() - began, tables, fault)
@@ -120,6 +119,18 @@ def summary(ran: Sequence[Ran]) -> Iterator[str]:
 
 def _figures(ran: Sequence[Ran]) -> Iterator[tuple[Ran, Figure]]:
     return ((each, figure) for each in ran for told in each.told for figure in told.figures)
+
+
+def _one_run(tables: Sequence[Told]) -> Iterator[Told]:
+    """The tables of a run, of one instant; where there are several, each figure's name begins with its table's."""
+    for told in tables:
+        first = f"{told.title.partition(';')[0]}: " if len(tables) > 1 else ""
+        yield replace(told, taken=tables[0].taken, figures=[_renamed(figure, first) for figure in told.figures])
+
+
+def _renamed(figure: Figure, first: str) -> Figure:
+    limit = _renamed(figure.limit, first) if figure.limit is not None else None
+    return replace(figure, name=first + figure.name, limit=limit)
 
 
 def _lines(path: Path) -> list[bytes]:

@@ -33,9 +33,21 @@ class Answered:
 
 
 class Traffic:
-    """Sends `rate` commands a second in all, from `with` on; one group in each partition."""
+    """Sends `rate` commands a second in all, from `with` on; one group in each partition.
 
-    def __init__(self, bootstrap: str, partitions: int, rate: float) -> None:
+    `commands` and `events` are the topics: others than the service's where something else stands in its place.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        partitions: int,
+        rate: float,
+        *,
+        commands: str = topics.COMMANDS,
+        events: str = topics.EVENTS,
+    ) -> None:
+        self._commands, self._events = commands, events
         self._producer = producer(bootstrap)
         self._rate = rate
         # Names of its own: the log may hold the commands of a run before.
@@ -49,9 +61,9 @@ class Traffic:
         self._threads = [threading.Thread(target=run, daemon=True) for run in (self._send, self._read)]
 
     def __enter__(self) -> Self:
-        self._reader.assign([TopicPartition(topics.EVENTS, p, 0) for p in range(len(self._groups))])
+        self._reader.assign([TopicPartition(self._events, p, 0) for p in range(len(self._groups))])
         for partition, group in enumerate(self._groups):
-            self._producer.produce(topics.COMMANDS, record([create(group, 10)]), group.encode(), partition)
+            self._producer.produce(self._commands, record([create(group, 10)]), group.encode(), partition)
         self._producer.flush(DRAIN_S)
         for thread in self._threads:
             thread.start()
@@ -85,7 +97,7 @@ class Traffic:
             partition = number % len(self._groups)
             command = post(self._groups[partition], number, run=self._run)
             self._sent[command.id] = partition, time.monotonic()
-            self._producer.produce(topics.COMMANDS, record([command]), command.group.encode(), partition)
+            self._producer.produce(self._commands, record([command]), command.group.encode(), partition)
             self._producer.poll(0)
             number += 1
             due += 1 / self._rate

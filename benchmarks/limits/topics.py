@@ -15,7 +15,7 @@ def make(bootstrap: str, partitions: int, commands: tuple[str, ...] = (PIPE,)) -
     like = {**dict.fromkeys(commands, topics.COMMANDS), EVENTS: topics.EVENTS}
     specs = {spec.name: spec for spec in topics.specs("", replication=1)}
     new = [NewTopic(name, partitions, 1, config=specs[of].config) for name, of in like.items()]
-    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
     for made in admin.create_topics(new, operation_timeout=_WITHIN_S).values():
         made.result(timeout=_WITHIN_S)
     wait_led(bootstrap, list(like), partitions)
