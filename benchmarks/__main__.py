@@ -52,7 +52,12 @@ def _run(names: list[str], rounds: int | None, quick: bool, kept: Path | None) -
     ran = []
     for n, name in enumerate(names, 1):
         say(f"{name} ({n} of {len(names)})")
-        each = suite.run(name, suite.arguments(name, rounds, quick), suite.DEADLINES_S[name])
+        try:
+            options = suite.arguments(name, rounds, quick)
+        except ValueError as left_out:
+            say(f"left out: {left_out}")
+            continue
+        each = suite.run(name, options, suite.DEADLINES_S[name])
         say(f"{name}: {each.fault or 'over'} after {each.took_s:.0f} s")
         ran.append(each)
         if kept is not None:

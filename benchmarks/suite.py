@@ -64,10 +64,16 @@ def names() -> list[str]:
 
 
 def arguments(name: str, rounds: int | None, quick: bool) -> list[str]:
-    """The options of a benchmark: its `QUICK` ones, and the number of rounds if it has rounds."""
+    """The options of a benchmark: its `QUICK` ones, and the number of rounds if it has rounds.
+
+    Raises:
+        ValueError: it has no quick ones.
+    """
     if rounds is None and not quick:
         return []
     module = import_module(f"benchmarks.{name}")
+    if quick and not hasattr(module, "QUICK"):
+        raise ValueError(f"{name} cannot be run quickly")
     chosen = module.QUICK.split() if quick else []
     if rounds is not None and any(option.name == "rounds" for option in module.main.params):
         chosen += ["--rounds", str(rounds)]
@@ -99,7 +105,7 @@ def run(name: str, options: Sequence[str], deadline_s: float) -> Ran:
             fault = f"not over in {deadline_s:.0f} s"
         finally:
             _end(process)
-        tables = list(_one_run([msgspec.json.decode(line, type=Told) for line in _lines(told)]))
+        tables = told_in(told)
     if fault is None and not tables:
         fault = "told no figures"
     return Ran(name, time.monotonic() - began, tables, fault)
@@ -121,6 +127,12 @@ def _figures(ran: Sequence[Ran]) -> Iterator[tuple[Ran, Figure]]:
     return ((each, figure) for each in ran for told in each.told for figure in told.figures)
 
 
+def told_in(path: Path) -> list[Told]:
+    """What a benchmark has told; a line that was not finished, by one that was killed, is left out."""
+    lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    return list(_one_run([msgspec.json.decode(line, type=Told) for line in lines]))
+
+
 def _one_run(tables: Sequence[Told]) -> Iterator[Told]:
     """The tables of a run, of one instant; where there are several, each figure's name begins with its table's."""
     for told in tables:
@@ -131,11 +143,6 @@ def _one_run(tables: Sequence[Told]) -> Iterator[Told]:
 def _renamed(figure: Figure, first: str) -> Figure:
     limit = _renamed(figure.limit, first) if figure.limit is not None else None
     return replace(figure, name=first + figure.name, limit=limit)
-
-
-def _lines(path: Path) -> list[bytes]:
-    """Whole lines: one that was killed may have left half of one."""
-    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
