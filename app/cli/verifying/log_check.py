@@ -101,9 +101,9 @@ class LogCheck:
             said = f"{record.group!r}/{record.seq}/{record.kind}"
             is_ = f"{event.group!r}/{event.seq}/{event.kind}"
             self._find("contradiction", f"key and headers say {said}, the value {is_}", record)
-        for name, told in headers:
-            if name == "ce_id" and told != event.id.encode():
-                self._find("contradiction", f"the header ce_id says {told!r}, the value {event.id!r}", record)
+        if ("ce_id", event.id.encode()) not in headers:
+            told = dict(headers).get("ce_id")
+            self._find("contradiction", f"the header ce_id says {told!r}, the value {event.id!r}", record)
         where = partition_for(key, self._partitions)
         if where != self.report.partition:
             self._find("misplaced", f"its key belongs to partition {where}", record)
