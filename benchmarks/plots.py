@@ -59,7 +59,9 @@ def _over_runs(benchmark: str, runs: Sequence[Run]) -> Canvas:
             colour = f"C{n % 10}"
             _points(axes, [at for at, _ in seen], [values for _, values in seen], figure, colour)
             quiet = [(at, median(values)) for at, values in seen if not runs[at][0].busy]
-            axes.plot([at for at, _ in quiet], [middle for _, middle in quiet], "o", color=colour)
+            axes.plot(
+                [at for at, _ in quiet], [middle for _, middle in quiet], "o", color=colour, markersize=4, zorder=3
+            )
         axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
         axes.set_xticks(range(len(runs)), [_name_of(run) for run in runs], rotation=30, ha="right", fontsize=6)
@@ -84,8 +86,10 @@ def _by_number(benchmark: str, run: Run, pattern: re.Pattern[str], label: str, *
         axes.set_ylabel(unit)
         axes.set_ylim(bottom=0)
         axes.set_xlabel(label)
+        numbers = sorted({n for points in lines.values() for n in points})
         if log_scale:
             axes.set_xscale("log", base=2)
+            axes.set_xticks(numbers, [f"{n:,}" for n in numbers])
         _legend(axes)
     return canvas
 
