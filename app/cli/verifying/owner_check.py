@@ -92,7 +92,7 @@ class OwnerCheck:
                     try:
                         why = await self._ask_some(session, owner.url, left, answers)
                     except (aiohttp.ClientError, TimeoutError, msgspec.MsgspecError) as failed:
-                        why = f"{owner.url}: {failed!r}"
+                        why = f"{owner.url}: {str(failed) or repr(failed)}"
                 if len(answers) == len(groups) or time.monotonic() > deadline:
                     return answers, why
                 await asyncio.sleep(AGAIN_S)
