@@ -28,6 +28,19 @@ class Processes:
         return {what: sum(map(_resident, pids)) / _MIB for what, pids in self.pids.items()}
 
 
+def threads_s(pid: int) -> dict[str, float]:
+    """The CPU seconds of each thread until now, those of one name together (proc(5); numbers are cut from names)."""
+    found: dict[str, float] = {}
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            name, spent = (task / "comm").read_text().strip(), (task / "schedstat").read_text().split()[0]
+        except OSError:
+            continue  # it has ended meanwhile
+        name = name.rstrip("0123456789-#: ")
+        found[name] = found.get(name, 0.0) + int(spent) / 1e9
+    return found
+
+
 def broker_pid(service: Lab) -> int:
     """The pid of a lab's broker."""
     return int((service.folder / "broker" / "run" / "kafka.pid").read_text())
