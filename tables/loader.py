@@ -43,28 +43,35 @@ def load(
         BeyondEndError: the store reaches further than the changelog does.
         app.kafka.consumer.ReadError: the broker did not deliver.
     """
-    loaded = Loaded(offset=store.offset())
     with consumer.reader(bootstrap) as reader:
-        low, end = _bounds(reader, topic, partition, loaded.offset)
-        claim = last_claim(store)
-        batch: list[Change] = []
-        for message in consumer.read(reader, topic, partition, max(low, loaded.offset + 1), end, stopped=stopped):
-            key, row = message.key(), message.value()
-            loaded.rows += 1
-            loaded.offset = message.offset()
-            if key.startswith(rows.CLAIM_PREFIX):
-                claim = max(claim, int.from_bytes(key[-rows.EPOCH_BYTES :], "big"))
-            elif epoch_of(message) < claim:
-                loaded.void += 1
-                if (group := rows.group_of(key)) is None:
-                    continue  # a position or the end of a claim, which is its owner's alone
-                batch.append((rows.stale_key(group), b""))
-            batch.append((key, row))
-            if len(batch) >= BATCH_ROWS:
-                store.write(batch, loaded.offset)
-                batch.clear()
-        loaded.offset = max(loaded.offset, end - 1)
-        store.write(batch, loaded.offset)
+        return load_with(reader, topic, partition, store, stopped)
+
+
+def load_with(
+    reader: Consumer, topic: str, partition: int, store: Store, stopped: Callable[[], bool] = consumer.never
+) -> Loaded:
+    """As `load`, by a consumer that somebody keeps; it goes on fetching the partition until it is assigned others."""
+    loaded = Loaded(offset=store.offset())
+    low, end = _bounds(reader, topic, partition, loaded.offset)
+    claim = last_claim(store)
+    batch: list[Change] = []
+    for message in consumer.read(reader, topic, partition, max(low, loaded.offset + 1), end, stopped=stopped):
+        key, row = message.key(), message.value()
+        loaded.rows += 1
+        loaded.offset = message.offset()
+        if key.startswith(rows.CLAIM_PREFIX):
+            claim = max(claim, int.from_bytes(key[-rows.EPOCH_BYTES :], "big"))
+        elif epoch_of(message) < claim:
+            loaded.void += 1
+            if (group := rows.group_of(key)) is None:
+                continue  # a position or the end of a claim, which is its owner's alone
+            batch.append((rows.stale_key(group), b""))
+        batch.append((key, row))
+        if len(batch) >= BATCH_ROWS:
+            store.write(batch, loaded.offset)
+            batch.clear()
+    loaded.offset = max(loaded.offset, end - 1)
+    store.write(batch, loaded.offset)
     return loaded
 
 
