@@ -106,7 +106,7 @@ def _replay(stack: Stack, channels: list[Channel], kills: bool, seed: int, load:
         record = Record(channels, lines)
         readers = uvloop.run(run(record))
     found, kinds = faults(stack.bootstrap, channels, record, readers)
-    verified = verify(stack.env, stack.bootstrap, acks)
+    verified = verify(stack.env, stack.bootstrap, acks, max(1.0, ends - time.monotonic()))
     say(verified.stdout.rstrip())
     if verified.returncode:
         found.append(f"`verify` ended with {verified.returncode}: {verified.stderr[-500:]}")

@@ -141,16 +141,20 @@ def valid_events(bootstrap: str, kinds: Counter[str]) -> Iterator[EventRecord]:
                     kinds["void"] += 1
 
 
-def verify(env: Mapping[str, str], bootstrap: str, acks: Path) -> subprocess.CompletedProcess[str]:
-    """`python -m app verify --acks FILE` against the service whose environment this is."""
-    return subprocess.run(
-        [sys.executable, "-m", "app", "verify", "--acks", os.fspath(acks)],
-        env={**env, "KAFKA_BOOTSTRAP": bootstrap},
-        capture_output=True,
-        text=True,
-        timeout=_VERIFY_S,
-        check=False,
-    )
+def verify(
+    env: Mapping[str, str], bootstrap: str, acks: Path, within_s: float = _VERIFY_S
+) -> subprocess.CompletedProcess[str]:
+    """`python -m app verify --acks FILE` against the service whose environment this is.
+
+    Raises:
+        TimeoutError: it is not at an end within `within_s`.
+    """
+    command = [sys.executable, "-m", "app", "verify", "--acks", os.fspath(acks)]
+    env = {**env, "KAFKA_BOOTSTRAP": bootstrap}
+    try:
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=within_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise TimeoutError(f"verify: not within {within_s:g} s") from None
 
 
 async def _send(channels: Sequence[Channel], speakers: Speakers, record: Record) -> None:
