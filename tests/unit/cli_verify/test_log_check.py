@@ -180,6 +180,21 @@ def test_a_claim_for_another_log_is_told(log: WrittenLog) -> None:
     assert "another-log" in finding.what
 
 
+def test_a_claim_that_has_a_key_is_told(log: WrittenLog) -> None:
+    claim = log.records[log.claim()]
+    log.alter(claim, replace(claim, key=b"g"))
+
+    assert place(only(report_of(log.records))) == ("contradiction", claim.offset, None, -1)
+
+
+def test_the_fold_keeps_nothing_of_an_event_but_the_state(log: WrittenLog) -> None:
+    check = LogCheck(Report(0), partitions=1, log_id=LOG)
+    for record in log.records:
+        check.take(record.offset, record.key, record.value, record.headers)
+
+    assert check.groups == log.groups  # with nothing marked as changed, which would grow with the log
+
+
 def test_an_epoch_that_no_claim_made_is_said_once(log: WrittenLog) -> None:
     log.epoch = 99
     first = log.post(G, "three")
@@ -204,9 +219,11 @@ def test_void_records_are_no_fault_and_are_counted_by_the_claim_that_voids_them(
 
 
 def test_what_was_acknowledged_must_be_there_at_that_seq_by_that_user_with_that_key(log: WrittenLog) -> None:
-    assert not report_of(log.records, acks={(G, 2, "olga", "one"), (G, 3, "olga", "two")}).findings
+    log.join(G, "paul")
+    log.post(G, "his", by="paul")
+    assert not report_of(log.records, acks={(G, 2, "olga", "one"), (G, 5, "paul", "his")}).findings
 
-    for wrong in ((G, 4, "olga", "three"), (G, 3, "olga", "one"), (G, 2, "paul", "one"), ("h", 2, "olga", "one")):
+    for wrong in ((G, 6, "olga", "three"), (G, 3, "olga", "one"), (G, 2, "paul", "one"), ("h", 2, "olga", "one")):
         finding = only(report_of(log.records, acks={(G, 3, "olga", "two"), wrong}))
         assert (finding.kind, finding.group, finding.seq) == ("ack", wrong[0], wrong[1])
 
