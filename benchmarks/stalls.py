@@ -94,7 +94,7 @@ class _Bare:
         """As `_disturb`."""
         match what:
             case "a worker joins":
-                self._second = parts.pipe(self._place, "pipe-1")
+                self._second = parts.pipe(self._place, "pipe-1", leaves=True)
             case "SIGKILL, with the supervisor":
                 self._first.process.kill()
                 self._first.process.wait()

@@ -28,9 +28,9 @@ class InPlace(Part):
         eventually(lambda: _ASSIGNED in self.printed(), within_s=_WITHIN_S, what=f"{self.topic} assigned")
 
 
-def pipe(place: Place, name: str = "pipe-0") -> InPlace:
-    """Bare librdkafka."""
-    return InPlace(place, name, "pipe", topics.PIPE, "--member", name)
+def pipe(place: Place, name: str = "pipe-0", *, leaves: bool = False) -> InPlace:
+    """Bare librdkafka; one that `leaves` the group when it ends, or one that comes back to its place."""
+    return InPlace(place, name, "pipe", topics.PIPE, *(() if leaves else ("--member", name)))
 
 
 def agent(place: Place, partitions: int, *, forward: bool) -> InPlace:

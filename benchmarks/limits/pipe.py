@@ -12,22 +12,22 @@ from pathlib import Path
 import click
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from agents.processor import HEARTBEAT_S
 from app.config import Settings
 from benchmarks.limits import topics
 from benchmarks.limits.progress import Progress
 from benchmarks.limits.written import records_of
 
 ASSIGNED = "assigned"
+HEARTBEAT_MS = 300  # as a processor's, whose module would bring Faust, and its start with it
 _BATCH = 500
 _FLUSH_S = 10
 
 
 @click.command()
 @click.option("--bootstrap", required=True)
-@click.option("--member", required=True, help="Its name in the group.")
+@click.option("--member", help="Its name in the group: it comes back as the same. Without one it leaves when it ends.")
 @click.option("--progress", required=True, type=click.Path(path_type=Path), help="The file that counts what is done.")
-def main(bootstrap: str, member: str, progress: Path) -> None:
+def main(bootstrap: str, member: str | None, progress: Path) -> None:
     """Pipe until SIGTERM."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -72,13 +72,14 @@ def _producing(bootstrap: str) -> dict[str, object]:
     }
 
 
-def _consuming(bootstrap: str, member: str) -> dict[str, object]:
+def _consuming(bootstrap: str, member: str | None) -> dict[str, object]:
     return {
         "bootstrap.servers": bootstrap,
         "group.id": "limit-pipe",
-        "group.instance.id": member,
+        # A static member does not leave the group when it closes (KIP-345): the others wait for its session to end.
+        **({"group.instance.id": member} if member is not None else {}),
         "session.timeout.ms": int(Settings().session_timeout_s * 1000),
-        "heartbeat.interval.ms": int(HEARTBEAT_S * 1000),
+        "heartbeat.interval.ms": HEARTBEAT_MS,
         "auto.offset.reset": "earliest",
         "enable.auto.offset.store": False,
         "auto.commit.interval.ms": 500,

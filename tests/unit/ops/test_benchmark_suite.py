@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from agents.processor import HEARTBEAT_S
 from benchmarks import plots, suite
 from benchmarks.figures import TOLD_FILE, Figure, Told, table, tell
 from benchmarks.results import append, read, rows_of
@@ -101,6 +102,15 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ValueError, match=r"results\.csv, line 5"):
         read(path)
+
+
+def test_the_limit_in_a_processors_place_beats_as_often_and_brings_no_faust() -> None:
+    looked = "import sys, benchmarks.limits.pipe as pipe; print(pipe.HEARTBEAT_MS, 'faust' in sys.modules)"
+    ran = subprocess.run(
+        [sys.executable, "-c", looked], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+
+    assert ran.stdout.split() == [str(round(HEARTBEAT_S * 1000)), "False"]
 
 
 def test_plots_show_runs_limits_percentiles_and_sizes(tmp_path: Path) -> None:
