@@ -142,10 +142,10 @@ def test_the_suite_runs_those_that_are_named_and_keeps_and_draws_their_figures(t
 
 
 def test_an_unknown_benchmark_is_refused_with_those_that_there_are() -> None:
-    ran = run_suite("thoughput")
+    ran = run_suite("nothing_like_it")
 
     assert ran.returncode == 2
-    assert "no benchmark thoughput; there are pure_path, fan_out" in ran.stderr
+    assert "no benchmark nothing_like_it; there are pure_path, fan_out" in ran.stderr
 
 
 def test_ctrl_c_ends_the_one_that_runs(tmp_path: Path) -> None:
