@@ -41,6 +41,10 @@ class Producer:
                 "message.timeout.ms": 0,
                 "acks": "all",
                 "linger.ms": 0,
+                # While five messages of a partition are under way and a sixth waits, librdkafka's idempotent producer
+                # looks again without end: up to a whole core, while the broker is slow (docs/adr/023). It is not asked
+                # while a request waits for the connection. The broker serves one of a connection at a time anyway.
+                "max.in.flight": 1,
                 "queue.buffering.max.messages": queue_records,
                 "message.max.bytes": 1_048_576 + 65_536,
                 "partitioner": "murmur2_random",
