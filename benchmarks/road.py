@@ -19,6 +19,7 @@ from benchmarks.road_limits import bare_kafka, bare_send_s, make_topics
 from benchmarks.road_members import Members, Outcome, Shape, members, percentile
 from benchmarks.road_search import highest
 
+QUICK = "--rounds 1 --seconds 1 --shrink 20 --processors 1 --gateways 1 --partitions 1 --no-search"
 SHAPES = (Shape(100, 10, 200), Shape(10, 100, 100), Shape(1, 1_000, 20))
 SEARCHED = (SHAPES[0], SHAPES[2])
 AT_MOST_MS = 250.0

@@ -22,6 +22,7 @@ TOLD_LAST = {
     "idle": "following a group",
     "round_trip": "p99.9",
     "resume": "rise for each client",
+    "road": "CPU of the broker / bare Kafka",
     "stalls": "SIGKILL, with the supervisor",
 }
 
