@@ -40,6 +40,8 @@ class Handshake:
             writer = await response.prepare(request)
         except web.HTTPBadRequest as bad:
             return _problem(400, "invalid", bad.text or "no WebSocket handshake")
+        except ConnectionResetError:
+            return response  # gone before we came to it, as many are where a busy gateway keeps them waiting
         if request.transport is None:
             return response  # gone in the meantime
         session = Session(self._door, response, request.transport, writer, known)

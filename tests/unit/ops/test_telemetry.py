@@ -54,6 +54,20 @@ def test_a_logged_exception_shows_no_values(monkeypatch: pytest.MonkeyPatch, ter
     assert SECRET not in printed.getvalue()
 
 
+@pytest.mark.usefixtures("_as_before")
+def test_a_line_is_one_write_so_that_lines_of_other_threads_stay_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    writes: list[str] = []
+    printed = Stream(terminal=False)
+    monkeypatch.setattr(printed, "write", writes.append)
+    monkeypatch.setattr(sys, "stderr", printed)
+    configure_logging("INFO")
+
+    logger("room").info("ours", number=1)
+    logging.getLogger("library").warning("theirs")
+
+    assert [(text.count("\n"), text[-1]) for text in writes] == [(1, "\n"), (1, "\n")]
+
+
 def fail(token: str) -> None:
     try:
         len(token) / 0
