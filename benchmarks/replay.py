@@ -27,7 +27,7 @@ from app.cli.playback.log import Channel, LogError
 from app.cli.playback.tally import ranks
 from benchmarks.demo import SAMPLE
 from benchmarks.figures import Figure, load_now, say, tell
-from benchmarks.killer import Killer
+from benchmarks.killer import EVERY_S, Killer
 from benchmarks.meter import Meter, Usage
 from benchmarks.reader import ResetSeenError
 from benchmarks.record import Moment, Record
@@ -42,11 +42,22 @@ _BROKER = "kafka"
 @click.command()
 @click.option("--file", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=SAMPLE, help="The log.")
 @click.option("--kills/--no-kills", default=True, show_default=True, help="Whether processes are killed and paused.")
+@click.option(
+    "--every", "every_s", type=(float, float), default=EVERY_S, show_default=True, help="Least and most seconds."
+)
 @click.option("--seed", type=int, help="Of blows and cuts; drawn if not given.")
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path), help="Keep log and acknowledgements here.")
 @click.option("--partitions", default=16, show_default=True)
 @click.option("--deadline", "deadline_s", default=1200.0, show_default=True, help="Seconds for all of it.")
-def main(file: Path, kills: bool, seed: int | None, data: Path | None, partitions: int, deadline_s: float) -> None:
+def main(
+    file: Path,
+    kills: bool,
+    every_s: tuple[float, float],
+    seed: int | None,
+    data: Path | None,
+    partitions: int,
+    deadline_s: float,
+) -> None:
     """Play a chat log through a service that is killed meanwhile, and check every byte."""
     load = load_now()
     seed = secrets.randbelow(1_000_000) if seed is None else seed
@@ -56,7 +67,7 @@ def main(file: Path, kills: bool, seed: int | None, data: Path | None, partition
     try:
         channels = log.read(file)
         with _service(partitions, data) as stack:
-            found = _replay(stack, channels, kills, seed, load, ends)
+            found = _replay(stack, channels, every_s if kills else None, seed, load, ends)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except TimeoutError:
@@ -84,16 +95,18 @@ def _service(partitions: int, data: Path | None) -> Iterator[Stack]:
         yield stack
 
 
-def _replay(stack: Stack, channels: list[Channel], kills: bool, seed: int, load: float, ends: float) -> list[str]:
+def _replay(
+    stack: Stack, channels: list[Channel], every_s: tuple[float, float] | None, seed: int, load: float, ends: float
+) -> list[str]:
     """Play, check and tell; what was not as it must be."""
     names = [*stack.processors, *stack.gateways]
     meter = Meter(stack.pid, [_BROKER, *names])
-    killer = Killer(stack.pid, names, Random(f"{seed} blows"), before=meter.look, say=say)
+    killer = Killer(stack.pid, names, Random(f"{seed} blows"), every_s=every_s or EVERY_S, before=meter.look, say=say)
 
     async def disturb(record: Record) -> None:
         async with asyncio.TaskGroup() as both:
             both.create_task(meter.run(record.over))
-            if kills:
+            if every_s is not None:
                 both.create_task(killer(record))
 
     async def run(record: Record) -> Readers:
@@ -110,7 +123,7 @@ def _replay(stack: Stack, channels: list[Channel], kills: bool, seed: int, load:
     say(verified.stdout.rstrip())
     if verified.returncode:
         found.append(f"`verify` ended with {verified.returncode}: {verified.stderr[-500:]}")
-    how = f"killed and paused at random, seed {seed}" if kills else "nothing killed"
+    how = f"killed and paused at random, seed {seed}" if every_s is not None else "nothing killed"
     title = f"Replay of {record.lines:,} lines in {len(channels)} groups: 2 processors, 2 gateways, {how}"
     tell(
         title, load, [*_of_lines(record, readers), *_of_blows(killer), *_of_processes(meter), *_of_log(kinds, readers)]
