@@ -22,8 +22,9 @@ from web import metrics
 GATHER_S = 0.001
 RECORD_BYTES = 256 * 1024
 # Records of a partition that librdkafka may hold at a time. What waits here beyond them can still be taken back, which
-# librdkafka's own queue does not allow with certainty: it does not tell whether a record was ever sent.
-UNDER_WAY = 16
+# librdkafka's own queue does not allow with certainty: it does not tell whether a record was ever sent. With five
+# under way it would use up a core for a sixth that waits (docs/adr/023).
+UNDER_WAY = 4
 PENDING = 20_000
 WAITING_BYTES = 64 * 1024 * 1024
 SWEEP_S = 0.1

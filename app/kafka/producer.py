@@ -42,8 +42,9 @@ class Producer:
                 "acks": "all",
                 "linger.ms": 0,
                 # While five messages of a partition are under way and a sixth waits, librdkafka's idempotent producer
-                # looks again without end: up to a whole core, while the broker is slow (docs/adr/023). It is not asked
-                # while a request waits for the connection. The broker serves one of a connection at a time anyway.
+                # looks again without end: up to a whole core, while the broker is slow. It does not where a request
+                # waits for the connection, as with one under way it does where several partitions are at work
+                # (docs/adr/023). The broker serves one request of a connection at a time anyway.
                 "max.in.flight": 1,
                 "queue.buffering.max.messages": queue_records,
                 "message.max.bytes": 1_048_576 + 65_536,
