@@ -131,6 +131,6 @@ def test_each_acknowledgement_is_a_line_and_the_last_outcome_ends_the_run() -> N
 
 
 def test_only_ids_of_lines_are_line_numbers() -> None:
-    ids = [CHANNEL.lines[6].client_msg_id, "create", "line-", "line-x", "line-²", None]
-    assert [number_of(each) for each in ids] == [7, None, None, None, None, None]
+    ids = [CHANNEL.lines[6].client_msg_id, "create", "line-", "line-x", "line-²", "line-٣", None]
+    assert [number_of(each) for each in ids] == [7, None, None, None, None, None, None]
     assert Record([CHANNEL]).sent("line-999") is None

@@ -65,7 +65,7 @@ async def test_who_was_killed_is_not_struck_again_before_it_has_a_new_process(vi
     killing = asyncio.create_task(killer(record))
     await until(lambda: len(asked) > 3)
     end(record)
-    await killing
+    await asyncio.wait_for(killing, DEADLINE_S)
 
     assert victim.wait(DEADLINE_S) == -signal.SIGKILL
     assert killer.counts() == {("SIGKILL", "processor"): 1}
@@ -77,7 +77,7 @@ async def test_nobody_stays_paused_when_the_run_is_over(victim: subprocess.Popen
     killing = asyncio.create_task(killer(record))
     await until(lambda: state_of(victim.pid) == "T")
     end(record)
-    await killing
+    await asyncio.wait_for(killing, DEADLINE_S)
 
     assert state_of(victim.pid) != "T"
     assert killer.counts() == {("SIGSTOP", "gateway"): 1}
