@@ -41,9 +41,9 @@ class Handshake:
         except web.HTTPBadRequest as bad:
             return _problem(400, "invalid", bad.text or "no WebSocket handshake")
         except ConnectionResetError:
-            return response  # gone before we came to it, as many are where a busy gateway keeps them waiting
+            return _to_nobody()
         if request.transport is None:
-            return response  # gone in the meantime
+            return _to_nobody()
         session = Session(self._door, response, request.transport, writer, known)
         self._sessions.add(session)
         try:
@@ -93,6 +93,14 @@ def _users(request: web.Request) -> list[str] | None:
     except UnicodeDecodeError:
         return None
     return [value for name, value in query if name == "user"]
+
+
+def _to_nobody() -> web.Response:
+    """For a client that went before its turn came, as many do where a gateway is busy or was paused.
+
+    aiohttp finds that it cannot be written, and lets go. It would close a socket, which is not ready for that.
+    """
+    return web.Response(status=400)
 
 
 def _unavailable(detail: str) -> web.Response:

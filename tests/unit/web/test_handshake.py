@@ -1,9 +1,11 @@
 """Clients that do not wait for the end of the handshake."""
 
 import asyncio
+import logging
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from app.config import Settings
@@ -28,37 +30,34 @@ class Slow:
         return "ann"
 
 
-async def test_a_client_that_is_gone_before_it_is_let_in_raises_nothing() -> None:
+@pytest.mark.parametrize("when", ["long before", "just before"])
+async def test_a_client_that_goes_before_it_is_let_in_is_no_error(when: str, caplog: pytest.LogCaptureFixture) -> None:
     slow = Slow()
     door: Any = SimpleNamespace(authenticator=slow)
     no_sessions: Any = None
-    handshake = Handshake(Settings(AUERBACH_AUTH="dev"), door, no_sessions, lambda: True)
-    outcome: asyncio.Future[web.StreamResponse] = asyncio.get_running_loop().create_future()
-
-    async def serve(request: web.Request) -> web.StreamResponse:
-        try:
-            outcome.set_result(await handshake.open(request))
-        except ConnectionError as raised:
-            outcome.set_exception(raised)
-        return web.Response()
-
     app = web.Application()
-    app.router.add_get("/v1/ws", serve)
+    handshake = Handshake(Settings(AUERBACH_AUTH="dev"), door, no_sessions, lambda: True)
+    app.router.add_get("/v1/ws", handshake.open)
     runner = web.AppRunner(app)
     await runner.setup()
     assert runner.server is not None
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
         async with asyncio.timeout(DEADLINE_S):
             _, writer = await asyncio.open_connection(*runner.addresses[0])
             writer.write(REQUEST)
             await slow.asked.wait()
-            writer.transport.abort()
-            while any(connection.transport is not None for connection in runner.server.connections):
-                await asyncio.sleep(0.01)
+            [connection] = runner.server.connections
+            if when == "long before":
+                writer.transport.abort()
+                while connection.transport is not None:
+                    await asyncio.sleep(0.01)
             slow.answers.set()
-
-            assert not (await outcome).prepared
+            if connection.transport is not None:
+                connection.transport.abort()  # closing when it is asked to write, and not yet lost
+            while runner.server.connections:
+                await asyncio.sleep(0.01)
     finally:
         await runner.cleanup()
+
+    assert [line.getMessage() for line in caplog.records if line.levelno >= logging.ERROR] == []
