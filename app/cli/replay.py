@@ -59,13 +59,14 @@ def maker(
     *,
     connect_timeout_s: float = _CONNECT_S,
     reconnect: Callable[[], Backoff] | None = None,
+    pipeline: int = 1,
 ) -> Callable[[str], Client]:
     """Makes clients by user, spread over the gateways; each goes on to the next one when its own is lost."""
     turns = itertools.cycle([[*urls[at:], *urls[:at]] for at in range(len(urls))])
 
     def make(user: str) -> Client:
         waits = reconnect() if reconnect is not None else None
-        return Client(next(turns), **who(user), connect_timeout_s=connect_timeout_s, reconnect=waits)
+        return Client(next(turns), **who(user), connect_timeout_s=connect_timeout_s, reconnect=waits, pipeline=pipeline)
 
     return make
 
