@@ -71,6 +71,7 @@ def main(
         with _service(partitions, data) as stack:
             found = _replay(stack, channels, every_s if kills else None, seed, load, ends)
     except KeyboardInterrupt:
+        say("interrupted")
         raise SystemExit(130) from None
     except TimeoutError:
         raise click.ClickException(f"not at an end within {deadline_s:g} s") from None
