@@ -4,6 +4,7 @@ import asyncio
 import fcntl
 import itertools
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ from tests.support.stack import Broker, MakeStack, Stack
 # A deadline, and "too slow" to make, would measure the machine.
 hypothesis.settings.register_profile("auerbach", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("auerbach")
+
+# In the background of a shell Ctrl-C is ignored, and by whoever inherits that: also by what tests mean to interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
