@@ -35,10 +35,10 @@ demo: $(installed)
 bench: $(installed)
 	@exec $(py) -m benchmarks $(BENCH)
 
-# Two workers: most tests wait, for sessions to end and brokers to start. A file's tests stay together.
+# Two workers: most tests wait, for sessions to end and brokers to start. A file stays together; the longest come first.
 JOBS ?= 2
 test: $(installed) browser compiler
-	@exec $(py) -m pytest -n $(JOBS) --dist loadfile
+	@exec $(py) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(installed)
 	$(py) -m ruff check .
