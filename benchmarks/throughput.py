@@ -28,7 +28,7 @@ from benchmarks.lab import Lab, Part, Worker, create, lab, post, record
 from benchmarks.limits import parts, topics
 from tests.support.waiting import eventually
 
-QUICK = "--rounds 1 --commands 4000 --sizes 16 --partitions 1 --groups 8"
+QUICK = "--rounds 1 --commands 24000 --sizes 16 --partitions 1 --groups 8"
 SIZES = (1, 4, 16, 64)
 LIMITED = (1, 16)  # the sizes at which the limits are taken, too
 CREATED_AT_ONCE = 50
