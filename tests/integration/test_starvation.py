@@ -10,6 +10,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from agents import starvation
 from agents.starvation import AGAIN_LOOKS, LEAVE_LOOKS, StarvationWatch, StarvedError
 from app.kafka import consumer, topics
+from tests.support.waiting import eventually
 
 
 @dataclass
@@ -81,6 +82,10 @@ def test_a_record_waits_and_the_marker_of_a_transaction_does_not(broker: str, to
         producer.produce(topic, b"command", b"key", partition)
     producer.commit_transaction(30)
     with consumer.reader(broker) as reader:
-        assert [consumer.offsets(reader, topic, p) for p in range(2)] == [(0, 2), (0, 2)]
+        # The markers are written behind the commit's answer.
+        ends = [(0, 2), (0, 2)]
+        eventually(
+            lambda: [consumer.offsets(reader, topic, p) for p in range(2)] == ends, within_s=30, what="both markers"
+        )
         assert starvation._waiting(reader, {0: 0, 1: 1}) == [0]
         assert starvation._waiting(reader, {0: 2, 1: 2}) == []
