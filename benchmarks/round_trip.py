@@ -90,6 +90,9 @@ class _Client(Protocol):
     def send(self, request: dict[str, object]) -> None:
         """Post a message."""
 
+    def stay(self) -> None:
+        """Show life, as a client must who only listens."""
+
 
 class _Way:
     """The clients of one way, by group and member, and when their messages left and came."""
@@ -113,6 +116,8 @@ class _Way:
     async def run(self, seconds: float) -> list[float]:
         """Send for so long, and wait until all have all: what each message took, seconds, in order of size."""
         loop = asyncio.get_running_loop()
+        for _, client in self._clients:
+            client.stay()
         began, due = self._number, loop.time()
         ends = due + seconds
         while due < ends:
