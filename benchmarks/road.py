@@ -14,7 +14,7 @@ import click
 
 from benchmarks.figures import Figure, load_now, ratios, say, tell
 from benchmarks.lab import Lab, lab
-from benchmarks.road_cost import DRIVER, Processes, broker_pid
+from benchmarks.road_cost import DRIVER, Processes, broker_pid, pids_of
 from benchmarks.road_limits import bare_kafka, bare_send_s, make_topics
 from benchmarks.road_members import Members, Outcome, Shape, members, percentile
 from benchmarks.road_search import highest
@@ -85,12 +85,7 @@ def _start(service: Lab, processors: int, gateways: int) -> tuple[list[int], Pro
     doors = [service.gateway(f"gateway-{n}") for n in range(gateways)]
     for door in doors:
         door.wait_ready()
-    pids = {
-        "broker": (broker_pid(service),),
-        "processors": tuple(worker.process.pid for worker in workers),
-        "gateways": tuple(door.process.pid for door in doors),
-    }
-    return [door.port for door in doors], Processes(pids)
+    return [door.port for door in doors], Processes(pids_of(service, workers, doors))
 
 
 def _measure(road: Members, processes: Processes, shape: Shape, seconds: float) -> Rows:

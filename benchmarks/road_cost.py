@@ -2,11 +2,11 @@
 
 import os
 import resource
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.lab import Lab
+from benchmarks.lab import Gateway, Lab, Worker
 
 _TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _MIB = 1 << 20
@@ -44,6 +44,15 @@ def threads_s(pid: int) -> dict[str, float]:
 def broker_pid(service: Lab) -> int:
     """The pid of a lab's broker."""
     return int((service.folder / "broker" / "run" / "kafka.pid").read_text())
+
+
+def pids_of(service: Lab, workers: Sequence[Worker], doors: Sequence[Gateway]) -> dict[str, tuple[int, ...]]:
+    """The pids of all of a service, by what they are."""
+    return {
+        "broker": (broker_pid(service),),
+        "processors": tuple(worker.process.pid for worker in workers),
+        "gateways": tuple(door.process.pid for door in doors),
+    }
 
 
 def cpu_s(pid: int) -> float:

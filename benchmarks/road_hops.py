@@ -14,7 +14,7 @@ import msgspec
 
 from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import Gateway, Lab, Worker, lab
-from benchmarks.road_cost import broker_pid, threads_s
+from benchmarks.road_cost import pids_of, threads_s
 from benchmarks.road_loop import NONE
 from benchmarks.road_members import Members, Outcome, Shape, members, percentile
 from benchmarks.road_traced import Instant
@@ -103,12 +103,7 @@ def _start(service: Lab, processors: int, gateways: int, *, traced: bool) -> _Se
     doors = [service.gateway(f"gateway-{n}", program(f"gateway-{n}", "gateway")) for n in range(gateways)]
     for door in doors:
         door.wait_ready()
-    pids = {
-        "broker": (broker_pid(service),),
-        "processors": tuple(worker.process.pid for worker in workers),
-        "gateways": tuple(door.process.pid for door in doors),
-    }
-    return _Service(doors, workers, pids, traces)
+    return _Service(doors, workers, pids_of(service, workers, doors), traces)
 
 
 def _threads(road: Members, running: _Service, shape: Shape, seconds: float) -> Iterator[Figure]:

@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -71,10 +71,8 @@ def bare_kafka(service: Lab, broker: int, rate: float, seconds: float) -> BareKa
     with ExitStack() as ending:
         threads = []
         for topic, handle in ((_COMMANDS, decide), (_EVENTS, deliver)):
-            reading = Consumer(consumer.settings(service.bootstrap))
+            reading = _from_the_end(service, topic)
             ending.callback(reading.close)
-            ends = (consumer.offsets(reading, topic, p)[1] for p in range(service.partitions))
-            reading.assign([TopicPartition(topic, p, end) for p, end in enumerate(ends)])
             threads.append(threading.Thread(target=_read, args=(reading, handle, ended), daemon=True))
         for thread in threads:
             thread.start()
@@ -87,17 +85,29 @@ def bare_kafka(service: Lab, broker: int, rate: float, seconds: float) -> BareKa
                 number = len(sent) - 1
                 to_commands.produce(_COMMANDS, command, b"%d" % number, number % service.partitions)
                 to_commands.poll(0)
-            deadline = time.monotonic() + _DRAIN_S
-            while len(took_ms) < len(sent):
-                if time.monotonic() > deadline:
-                    raise RuntimeError(f"{len(took_ms)} of {len(sent)} records came back")
-                time.sleep(0.01)
+            _wait_for(took_ms, len(sent))
             own_s, broker_s = time.process_time() - own, cpu_s(broker) - of_broker
         finally:
             ended.set()
             for thread in threads:
                 thread.join(_DRAIN_S)
     return BareKafka(broker_s / len(sent), own_s / len(sent), took_ms)
+
+
+def _from_the_end(service: Lab, topic: str) -> Consumer:
+    """A consumer of all partitions of a topic, of what comes from now on."""
+    reading = Consumer(consumer.settings(service.bootstrap))
+    ends = (consumer.offsets(reading, topic, p)[1] for p in range(service.partitions))
+    reading.assign([TopicPartition(topic, p, end) for p, end in enumerate(ends)])
+    return reading
+
+
+def _wait_for(came: Sized, count: int) -> None:
+    deadline = time.monotonic() + _DRAIN_S
+    while len(came) < count:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{len(came)} of {count} records came back")
+        time.sleep(0.01)
 
 
 def bare_send_s(sockets: int, rounds: int) -> float:
