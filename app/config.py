@@ -2,10 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import SettingsConfigDict
+
+from app.neighbours import NeighbourSettings
 
 # RFC 6454 §6.2; also the schemes of browser extensions and apps
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s/?#@:\[\],]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
@@ -15,7 +17,7 @@ class SettingsError(Exception):
     """One or more settings are wrong; the message names each."""
 
 
-class Settings(BaseSettings):
+class Settings(NeighbourSettings):
     """The service's settings. `python -m app settings` prints them with their meaning."""
 
     model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, case_sensitive=True)
@@ -184,16 +186,20 @@ class Settings(BaseSettings):
         "INFO", alias="AUERBACH_LOG_LEVEL", description="Least level that is logged."
     )
 
-    @model_validator(mode="after")
-    def _secrets(self) -> Self:
-        if self.jwt_secret is not None and len(self.jwt_secret.encode()) < 32:
-            raise ValueError("AUERBACH_JWT_SECRET: must be at least 32 bytes (RFC 7518 §3.2)")
-        if self.operator_token is not None and len(self.operator_token.encode()) < 32:
-            raise ValueError("AUERBACH_OPERATOR_TOKEN: must be at least 32 bytes")
+    @field_validator("jwt_secret", "operator_token")
+    @classmethod
+    def _secret(cls, value: str | None) -> str | None:
+        if value is not None and len(value.encode("utf-8", "surrogateescape")) < 32:
+            raise ValueError("must be at least 32 bytes (RFC 7518 §3.2)")
+        return value
+
+    @field_validator("jwt_secret")
+    @classmethod
+    def _no_key(cls, value: str | None) -> str | None:
         # PyJWT would refuse every token with it: a public key that checks HS256 is known to everybody.
-        if self.jwt_secret is not None and "-----BEGIN" in self.jwt_secret:
-            raise ValueError("AUERBACH_JWT_SECRET: must not be a key in PEM; AUERBACH_JWT_JWKS takes public keys")
-        return self
+        if value is not None and "-----BEGIN" in value:
+            raise ValueError("must not be a key in PEM; AUERBACH_JWT_JWKS takes public keys")
+        return value
 
     @field_validator("origins")
     @classmethod

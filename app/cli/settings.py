@@ -9,7 +9,8 @@ from pydantic.fields import FieldInfo
 
 from app import config
 
-_SECRETS = ("SECRET", "PASSWORD", "TOKEN")
+# AMQP_URL holds a password.
+_SECRETS = ("SECRET", "PASSWORD", "TOKEN", "AMQP_URL")
 
 
 @click.command()
