@@ -63,10 +63,11 @@ class View:
         return place > 0 and seq <= self.spans[place - 1][1]
 
 
-def view_of(group: Group, user: str) -> View:
-    """What `user`, a member, may see of `group` now."""
+def view_of(group: Group, user: str | None) -> View:
+    """What `user`, a member, may see of `group` now; None, an outside authority, sees all."""
     oldest = max(group.first, group.pruned + 1)
-    return View(group.id, oldest, group.seq, readable_spans(group, user, oldest, group.seq))
+    spans = [(oldest, group.seq)] if user is None else readable_spans(group, user, oldest, group.seq)
+    return View(group.id, oldest, group.seq, spans)
 
 
 def events_page(history: History, view: View, start: int, through: int) -> Answer:
@@ -130,7 +131,7 @@ async def messages_page(history: History, view: View, read: ReadMessages) -> Ans
             room -= len(items[-1])
     if backwards:
         items.reverse()
-    return Answer(messages=[msgspec.Raw(item) for item in items], more=more)
+    return Answer(messages=[msgspec.Raw(item) for item in items], more=more, oldest=view.oldest)
 
 
 def _candidates(history: History, view: View, low: int, high: int, *, backwards: bool) -> Iterator[int | None]:

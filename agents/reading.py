@@ -67,9 +67,11 @@ async def answer(partition: Partition, log_id: str, read: AnyRead, timeout_s: fl
     return msgspec.structs.replace(said, **covered, offset=max(reached, read.end))
 
 
-def _refusal(group: Group, user: str) -> Rejection | None:
+def _refusal(group: Group, user: str | None) -> Rejection | None:
     if group.life != "alive":
         return Rejection("no_such_group", "there is no such group")
+    if user is None:
+        return None
     if user in group.banned:
         return Rejection("banned", "you are banned from this group")
     if user not in group.members:
@@ -104,7 +106,7 @@ async def _state_at(tables: PartitionTables, group: Group, read: ReadState) -> A
         return Answer(refusal=invalid("at_seq", f"must be a seq of this life: {group.first} to {group.seq}"))
     if seq == group.seq:
         return Answer(state=_state(group))
-    if not readable(group, read.user, seq):
+    if read.user is not None and not readable(group, read.user, seq):
         return Answer(refusal=Rejection("forbidden", "you were not a member at this seq"))
     return Answer(state=_state(await tables.past.at(group, seq), old=True))
 

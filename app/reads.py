@@ -26,10 +26,13 @@ PAGE_MEMBERS = 1000
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True, tag_field="read"):
-    """What every read carries: `user` is who asks; only members are told anything."""
+    """What every read carries: `user` is who asks; only members are told anything.
+
+    None is an outside authority: it is told all of the current life, and whoever asks in its name answers for it.
+    """
 
     group: str
-    user: str
+    user: str | None
     end: int
 
 
@@ -119,6 +122,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     through: int = 0
     messages: list[msgspec.Raw] = []
     more: bool = False
+    oldest: int = 0  # with messages: the least seq that is served at all, of this life and not pruned
     members: list[MemberView] = []
     cursor: str | None = None  # where the next page of members begins; None behind the last
 
