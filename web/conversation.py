@@ -15,6 +15,7 @@ from web.commander import UNAVAILABLE, Accepted, Commander, Result
 from web.hub import Hub
 from web.lanes import Done, Lanes
 from web.outbox import Outbox
+from web.presence import Presence
 from web.questions import read_for, told
 from web.reads_client import ReadPort, UnavailableError
 from web.requests import (
@@ -50,6 +51,7 @@ class Service:
     commander: Commander
     reads: ReadPort
     hub: Hub
+    presence: Presence
     request_timeout_s: float
 
 

@@ -9,6 +9,7 @@ from app.telemetry import logger
 from web import metrics
 from web.live_events import LiveEvent, Run
 from web.outbox import WINDOW_BYTES, Outbox
+from web.presence_change import PresenceChange
 
 CHUNK = 1_000  # subscriptions served before the loop gets its turn
 CHUNK_BYTES = 4_194_304  # and bytes
@@ -43,6 +44,9 @@ class Follower(Protocol):
 
     def on_run(self, run: Run) -> None:
         """The group's next events; must not wait."""
+
+    def on_presence(self, change: PresenceChange) -> None:
+        """Who came and went; must not wait, and may be dropped."""
 
     def resume(self, cursor: int) -> None:
         """Everything up to `cursor` was written for it; what comes after goes through `on_run` again."""
@@ -103,6 +107,19 @@ class Followers:
         """Break the run of everybody: it may lack an event."""
         for follower in [*self._front.values(), *self._behind]:
             follower.lost()
+
+    def signal(self, change: PresenceChange) -> Iterator[None]:
+        """Tell all who came and went; the loop may turn where this yields. Signals have no place among the events."""
+        followers = [*self._front.values(), *self._behind]
+        for start in range(0, len(followers), CHUNK):
+            if start:
+                yield
+            for follower in followers[start : start + CHUNK]:
+                try:
+                    follower.on_presence(change)
+                except Exception:  # noqa: BLE001 - an edge: one broken socket must not end the fan-out for the rest
+                    metrics.ERRORS.labels("presence").inc()
+                    _log.exception("a signal could not be given to a socket")
 
     def give_in_one(self, run: Run, gathered: Gathered | None) -> bool:
         """Give `run` to all at once, unless they are too many for a turn of the loop: then it is not begun, and False.

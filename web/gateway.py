@@ -31,6 +31,7 @@ from web.hub import Hub
 from web.intake import Intake
 from web.keys import keys_of
 from web.log_reader import LogReader
+from web.presence import Presence
 from web.reads_client import OwnerCalls, Reads
 from web.revocations import Revocations
 from web.session import LOST_PLACE, Door
@@ -99,7 +100,8 @@ class _Gateway:
         self.ends = EndOffsets(ends)
         self.calls = OwnerCalls(session)
         reads = Reads(self.owners, self.ends, self.calls, partitions=layout.partitions, epoch=self.intake.epoch)
-        service = Service(self.commander, reads, self.hub, settings.request_timeout_s)
+        self.presence = Presence()
+        service = Service(self.commander, reads, self.hub, self.presence, settings.request_timeout_s)
         self.sessions = Sessions()
         self.look = functools.partial(topics.find_log_id, ends.admin, LOOK_S)
         self.log_id = layout.log_id

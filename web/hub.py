@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections import deque
+from collections.abc import Iterator
 
 from app.telemetry import logger
 from web import metrics
 from web.followers import Follower, Followers, Gathered, Given
 from web.live_events import RUN_BYTES, LiveEvent, Run, next_run
+from web.presence_change import PresenceChange
 
 # Between two runs of one group, and between groups that begin at once: see RUN_BYTES.
 PAUSE_S = 0.002
@@ -67,6 +69,23 @@ class Hub:
         if not self._published:
             asyncio.get_running_loop().call_soon(self.flush)
         self._published.setdefault(key, []).append(event)
+
+    def signal(self, change: PresenceChange) -> None:
+        """Tell the group's followers who came and went: a thousand at once, more bit by bit."""
+        group = self._groups.get(change.group.encode())
+        if group is None:
+            return
+        telling = group.signal(change)
+        if next(telling, self) is self:
+            return
+        pump = asyncio.create_task(self._tell_rest(telling))
+        self._pumps.add(pump)
+        pump.add_done_callback(self._pumps.discard)
+
+    async def _tell_rest(self, telling: Iterator[None]) -> None:
+        await asyncio.sleep(0)
+        for _ in telling:
+            await asyncio.sleep(0)
 
     def flush(self) -> None:
         """Give out what was published: little at once, much chunk by chunk and bit by bit, so that nobody is held up.

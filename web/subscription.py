@@ -16,7 +16,8 @@ from app.telemetry import logger
 from web import metrics
 from web.frames import text_frame
 from web.live_events import EVERYBODY, LiveEvent, Run, leaving_user
-from web.outbox import Outbox
+from web.outbox import WINDOW_BYTES, Outbox
+from web.presence_change import PresenceChange
 from web.reads_client import UnavailableError
 
 BUFFER_EVENTS = 1_000
@@ -81,6 +82,7 @@ class Subscription:
         self._on_front = on_front
         self._cursor = 0  # the last seq that was written
         self._head = 0  # what the owner said when it let this user in: membership may end only after it
+        self._begun = False
         self._live = False
         self._ended = False
         self._buffer: list[LiveEvent] = []  # seldom used, and a socket may have a thousand of these: no deque
@@ -91,6 +93,7 @@ class Subscription:
         """Follow up the reply that was just written: the events from `answer.start` on, then live ones."""
         self._cursor = min(answer.start, answer.seq + 1) - 1
         self._head = answer.seq
+        self._begun = True
         self._start_replay(answer, answer.seq)
 
     def on_run(self, run: Run) -> None:
@@ -103,6 +106,14 @@ class Subscription:
             return
         for event in run.events:
             self.on_live(event)
+
+    def on_presence(self, change: PresenceChange) -> None:
+        """Who came and went: nothing to whom the reply did not say yet who is there, nor to who is slow."""
+        if not self._begun or self._ended or self.outbox.backlog > WINDOW_BYTES:
+            return
+        frame = change.frame_for(self._user)
+        if frame is not None:
+            self.outbox.write(frame)
 
     def resume(self, cursor: int) -> None:
         """The hub has written everything up to `cursor`, and gives the events after it here again."""

@@ -52,6 +52,7 @@ from web.hub import Hub
 from web.intake import Intake
 from web.keys import Keys
 from web.log_reader import Start
+from web.presence import Presence
 from web.reads_client import UnavailableError
 from web.revocations import Revocations
 from web.session import Door
@@ -140,7 +141,8 @@ class World:
         )
         known = {p: OwnerRecord(url="http://o", epoch=0, offset=1, worker="w", log=LOG_ID) for p in range(PARTITIONS)}
         self.intake.begin(Start(known, dict.fromkeys(range(PARTITIONS), (1, 0)), dict.fromkeys(range(PARTITIONS), 1)))
-        self.service = Service(self.commander, self, self.hub, request_timeout_s=10)
+        self.presence = Presence()
+        self.service = Service(self.commander, self, self.hub, self.presence, request_timeout_s=10)
 
     # The broker and the owner, as the commander and the reads see them
 
