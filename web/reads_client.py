@@ -29,15 +29,23 @@ class UnavailableError(Exception):
     """No owner gave an answer that may be used before the deadline."""
 
 
+class SilentError(UnavailableError):
+    """As above, and the owner that is known was asked and kept silent: it may be stopped, or slow."""
+
+
 class OwnerCallError(Exception):
     """One call to an owner failed."""
+
+
+class OwnerSilentError(OwnerCallError):
+    """One call to an owner ended without any answer."""
 
 
 class ReadPort(Protocol):
     """How sockets ask; `Reads` is the real one."""
 
     async def ask(self, group: str, make: Callable[[int], AnyRead], deadline: float) -> Answer:
-        """The answer to `make(end)`; raises UnavailableError at `deadline` (the loop's time)."""
+        """The answer to `make(end)`; raises UnavailableError, or SilentError, at `deadline` (the loop's time)."""
 
 
 class OwnerPort(Protocol):
@@ -64,17 +72,21 @@ class Reads:
         """The answer to `make(end)`, `end` being the partition's end offset after this call.
 
         Raises:
-            UnavailableError: there was none by `deadline` (the loop's time).
+            SilentError: there was none by `deadline` (the loop's time), and nothing else was wrong.
+            UnavailableError: there was none by `deadline`, because no owner is known or can be reached, or none can
+                answer yet.
         """
         partition = partition_for(group.encode(), self._partitions)
+        progress = _Progress()
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._ask(partition, make)
+                return await self._ask(partition, make, progress)
         except TimeoutError:
             metrics.OWNER_READS.labels("unavailable").inc()
-            raise UnavailableError(group) from None
+            silent = progress.silent and self._owners.get(partition) is not None
+            raise (SilentError if silent else UnavailableError)(group) from None
 
-    async def _ask(self, partition: int, make: Callable[[int], AnyRead]) -> Answer:
+    async def _ask(self, partition: int, make: Callable[[int], AnyRead], progress: "_Progress") -> Answer:
         end: int | None = None
         pause_s = FIRST_PAUSE_S
         while True:
@@ -86,8 +98,10 @@ class Reads:
                     metrics.OWNER_READS.labels("answered").inc()
                     return answer
                 metrics.OWNER_READS.labels(answer.missing or "stale").inc()
-            except (EndUnknownError, OwnerCallError):
+                progress.silent = False
+            except (EndUnknownError, OwnerCallError) as failed:
                 metrics.OWNER_READS.labels("failed").inc()
+                progress.silent = isinstance(failed, OwnerSilentError)
             await self._owners.change(partition, pause_s * random.uniform(0.5, 1))
             pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -102,7 +116,9 @@ class Reads:
             await asyncio.wait({asked, moved}, return_when=asyncio.FIRST_COMPLETED)
             if asked.done():
                 return asked.result()
-            raise OwnerCallError(owner.url)
+            now = self._owners.get(partition)
+            moved_on = now is not None and now.epoch > owner.epoch
+            raise (OwnerCallError if moved_on else OwnerSilentError)(owner.url)
         finally:
             asked.cancel()
             moved.cancel()
@@ -111,6 +127,13 @@ class Reads:
         owner = self._owners.get(partition)
         highest = max(self._epoch(partition), owner.epoch if owner is not None else -1)
         return answer.missing is None and answer.epoch >= highest and answer.offset >= end
+
+
+@dataclass(slots=True)
+class _Progress:
+    """Whether nothing is known to be wrong but that no answer has come."""
+
+    silent: bool = True
 
 
 @dataclass(slots=True)
@@ -130,7 +153,8 @@ class OwnerCalls:
         """The owner's answer.
 
         Raises:
-            OwnerCallError: it cannot be reached, did not answer in time, or what came is no answer.
+            OwnerSilentError: it did not answer in time.
+            OwnerCallError: it cannot be reached, or what came is no answer.
         """
         queue = self._queues.setdefault(url, _Queue(deque(), set()))
         if len(queue.waiting) >= QUEUED_PER_OWNER:
@@ -174,9 +198,10 @@ class OwnerCalls:
             if len(answers) != len(batch):
                 raise OwnerCallError(f"{url}: {len(answers)} answers to {len(batch)} reads")
         except (OwnerCallError, aiohttp.ClientError, TimeoutError, OSError, msgspec.MsgspecError, ValueError) as failed:
+            error = OwnerSilentError if isinstance(failed, TimeoutError) else OwnerCallError
             for _, answered in batch:
                 if not answered.done():
-                    answered.set_exception(OwnerCallError(f"{url}: {failed}"))
+                    answered.set_exception(error(f"{url}: {failed}"))
             return
         for (_, answered), answer in zip(batch, answers, strict=True):
             if not answered.done():

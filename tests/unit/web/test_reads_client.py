@@ -12,7 +12,7 @@ from app.kafka.partition import partition_for
 from app.owners import Owners
 from app.reads import Answer, AnyRead, OwnerRecord, ReadState, decode_reads, encode_answers
 from web.end_offsets import EndOffsets, EndUnknownError
-from web.reads_client import OwnerCallError, OwnerCalls, Reads, UnavailableError
+from web.reads_client import OwnerCallError, OwnerCalls, OwnerSilentError, Reads, SilentError, UnavailableError
 
 P = partition_for(b"g", 4)
 
@@ -104,6 +104,29 @@ async def test_without_a_usable_answer_the_read_is_unavailable_at_its_deadline()
     rig = Rig(a=[Answer(missing="loading")])
     with pytest.raises(UnavailableError):
         await rig.read(within_s=0.1)
+
+
+@pytest.mark.parametrize("wrong", [OwnerCallError("refused"), Answer(missing="not_owner"), Answer(missing="loading")])
+async def test_an_owner_that_says_why_not_is_told_from_one_that_keeps_silent(wrong: Any) -> None:
+    for script, error in (
+        ([wrong], UnavailableError),
+        ([OwnerSilentError("a"), wrong], UnavailableError),
+        ([wrong, OwnerSilentError("a")], SilentError),
+        ([None], SilentError),
+    ):
+        with pytest.raises(UnavailableError) as raised:
+            await Rig(a=script).read(within_s=0.3)
+        assert raised.type is error
+
+
+async def test_where_no_owner_or_no_end_is_known_nobody_keeps_silent() -> None:
+    ownerless, endless = Rig(), Rig(a=[None])
+    ownerless.owners = ownerless.reads._owners = Owners(4, "log")
+    endless.ends_fail = 10**6
+    for rig in (ownerless, endless):
+        with pytest.raises(UnavailableError) as raised:
+            await rig.read(within_s=0.1)
+        assert raised.type is UnavailableError
 
 
 async def test_a_new_owner_is_asked_at_once_though_the_old_one_is_silent() -> None:
@@ -231,6 +254,7 @@ async def test_what_is_no_answer_is_a_failed_call(server: Server, calls: OwnerCa
         await calls.ask(server.url, read_of(1))
 
 
-async def test_an_owner_that_is_not_there_is_a_failed_call(calls: OwnerCalls) -> None:
-    with pytest.raises(OwnerCallError):
+async def test_an_owner_that_is_not_there_is_a_failed_call_and_not_a_silent_one(calls: OwnerCalls) -> None:
+    with pytest.raises(OwnerCallError) as raised:
         await calls.ask("http://127.0.0.1:9", read_of(1))
+    assert raised.type is OwnerCallError
