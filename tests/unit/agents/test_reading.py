@@ -95,7 +95,7 @@ class Owner:
     async def read(self, read: AnyRead) -> Answer:
         return await answer(cast("Partition", self), LOG, read, timeout_s=5)
 
-    async def messages(self, user: str = "ann", **bounds: Any) -> list[dict[str, Any]]:
+    async def messages(self, user: str | None = "ann", **bounds: Any) -> list[dict[str, Any]]:
         page = await self.read(ReadMessages(group="g", user=user, end=0, **bounds))
         return [msgspec.json.decode(item) for item in page.messages]
 
@@ -412,3 +412,41 @@ async def test_a_read_of_a_large_group_does_not_hold_the_loop() -> None:
     assert said.state is not None
     assert (len(said.state.members), said.state.members_more) == (1_000, True)
     assert most < 3_000
+
+
+async def test_an_outside_authority_reads_all_of_the_current_life_and_nothing_before_it(owner: Owner) -> None:
+    owner.ask(post("old"), DeleteGroup(**by("ann")))
+    first = owner.ask(CreateGroup(**by("ann"), name="n", history="joined"))
+    owner.ask(post("one"), AddMember(**by("ann"), user="bob"), post("two"), RemoveMember(**by("ann"), user="bob"))
+    page = await owner.read(ReadMessages(group="g", user=None, end=0))
+    assert [msgspec.json.decode(item)["text"] for item in page.messages] == ["one", "two"]
+    assert (page.oldest, page.refusal) == (first, None)
+    owner.ask(PruneHistory(**by(None), through=first + 1))
+    page = await owner.read(ReadMessages(group="g", user=None, end=0))
+    assert ([msgspec.json.decode(item)["text"] for item in page.messages], page.oldest) == (["two"], first + 2)
+    state = await owner.read(ReadState(group="g", user=None, end=0, at_seq=first))
+    assert state.state is not None
+
+
+async def test_an_outside_authority_is_told_of_no_group_that_is_not_there(owner: Owner) -> None:
+    owner.ask(post("old"), DeleteGroup(**by("ann")))
+    for group in ("g", "none"):
+        said = await owner.read(ReadMessages(group=group, user=None, end=0))
+        assert said.refusal is not None
+        assert (said.refusal.code, said.messages) == ("no_such_group", [])
+
+
+async def test_the_newest_messages_cost_as_many_rows_whatever_the_history() -> None:
+    read = {}
+    for messages in (100, 10_000):
+        history = CountingStore(MemoryStore())
+        owner = Owner()
+        owner.tables = PartitionTables(MemoryStore(), history)
+        owner.ask(CreateGroup(**by("ann"), name="n"), *(post(str(n)) for n in range(messages)))
+        history.write(owner.tables.snapshot(1).history, 0)
+        owner.tables.written()
+        before = history.read
+        assert len(await owner.messages(user=None, limit=50)) == 50
+        read[messages] = history.read - before
+    assert 50 <= read[100] < 250
+    assert read[10_000] <= read[100] + 2  # they may lie in two blocks of marks
