@@ -1,8 +1,9 @@
 """Every setting: one place, read from the environment, checked at start, all bad ones reported at once."""
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import SettingsConfigDict
@@ -230,24 +231,73 @@ class Settings(NeighbourSettings):
         Raises:
             SettingsError: neither development mode nor a way to check tokens is set, or there is no file of that name.
         """
-        if self.auth == "jwt" and self.jwt_secret is None and self.jwt_jwks is None:
-            raise SettingsError("AUERBACH_JWT_SECRET: must be set (or AUERBACH_JWT_JWKS), unless AUERBACH_AUTH=dev")
-        if self.jwt_jwks is not None and not self.jwt_jwks_is_url and not Path(self.jwt_jwks).is_file():
-            raise SettingsError(f"AUERBACH_JWT_JWKS: {self.jwt_jwks}: no such file")
+        refuse(authentication_faults(self))
 
 
-def load(**overrides: object) -> Settings:
-    """The settings from the environment, with `overrides` by field name.
+class Fault(NamedTuple):
+    """What is wrong with settings that are right one by one: their names, and what a person is told."""
+
+    names: frozenset[str]
+    told: str
+
+
+Check = Callable[[Settings], Iterable[Fault]]
+
+
+def authentication_faults(settings: Settings) -> Iterator[Fault]:
+    """Why nobody could authenticate, or not in the way that was asked for."""
+    if settings.auth == "jwt" and settings.jwt_secret is None and settings.jwt_jwks is None:
+        yield Fault(
+            frozenset({"AUERBACH_AUTH", "AUERBACH_JWT_SECRET", "AUERBACH_JWT_JWKS"}),
+            "AUERBACH_JWT_SECRET: must be set (or AUERBACH_JWT_JWKS), unless AUERBACH_AUTH=dev",
+        )
+    if settings.jwt_jwks is not None and not settings.jwt_jwks_is_url and not Path(settings.jwt_jwks).is_file():
+        yield Fault(
+            frozenset({"AUERBACH_JWT_JWKS"}),
+            f"AUERBACH_JWT_JWKS: {settings.jwt_jwks}: no such file",
+        )
+
+
+def refuse(faults: Iterable[Fault]) -> None:
+    """Stop at settings that do not go together.
 
     Raises:
-        SettingsError: one line for each setting that is wrong.
+        SettingsError: there is a fault; one line for each.
+    """
+    told = [fault.told for fault in faults]
+    if told:
+        raise SettingsError("\n".join(told))
+
+
+def load(*checks: Check, **overrides: object) -> Settings:
+    """The settings from the environment, with `overrides` by field name, held against each other by `checks`.
+
+    Raises:
+        SettingsError: one line for each setting that is wrong, and for each fault that a check found.
     """
     try:
-        return Settings(**overrides)  # type: ignore[arg-type]
-    except ValidationError as bad:
-        lines = []
-        for error in bad.errors():
-            name = ".".join(str(part) for part in error["loc"])
-            message = error["msg"].removeprefix("Value error, ")
-            lines.append(f"{name}: {message}" if name else message)
-        raise SettingsError("\n".join(lines)) from None
+        settings = Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as invalid:
+        bad = _bad_ones(invalid)
+        told = [f"{name}: {what}" for name, what in bad.items()]
+        told += [fault.told for fault in _faults_beside(set(bad), checks, overrides)]
+        raise SettingsError("\n".join(told)) from None
+    refuse(fault for check in checks for fault in check(settings))
+    return settings
+
+
+def _bad_ones(invalid: ValidationError) -> dict[str, str]:
+    """Names in the environment, and what is wrong with each."""
+    aliases = {name: str(field.alias) for name, field in Settings.model_fields.items()}
+    named = ((str(error["loc"][0]), error["msg"]) for error in invalid.errors())
+    return {aliases.get(name, name): what.removeprefix("Value error, ") for name, what in named}
+
+
+def _faults_beside(bad: set[str], checks: Iterable[Check], overrides: dict[str, object]) -> Iterator[Fault]:
+    """What is wrong between those that are right one by one: the bad ones are taken for unset, and accused of nothing.
+
+    So that all is told at once, and who corrects one setting is not told of the next.
+    """
+    unset = {name: field.default for name, field in Settings.model_fields.items() if field.alias in bad}
+    settings = Settings(**{**overrides, **unset})
+    return (fault for check in checks for fault in check(settings) if bad.isdisjoint(fault.names))

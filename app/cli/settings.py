@@ -8,6 +8,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from app import config
+from app.neighbours import parts_of
 
 # AMQP_URL holds a password.
 _SECRETS = ("SECRET", "PASSWORD", "TOKEN", "AMQP_URL")
@@ -22,12 +23,14 @@ def command() -> None:
 
 
 def describe(settings: config.Settings) -> Iterator[str]:
-    """Two lines a setting: `NAME = value  (environment | default)` and its meaning."""
+    """Two lines a setting: `NAME = value  (environment | AMQP_URL | default)` and its meaning."""
+    said = parts_of(settings.amqp_url) if settings.amqp_url is not None else ""
     for name, field in type(settings).model_fields.items():
         alias = str(field.alias)
         value = _shown(alias, getattr(settings, name))
         default = _shown(alias, field.default)
-        source = "default" if alias not in os.environ else f"environment; default {default}"
+        given = "AMQP_URL" if name in said else "environment" if alias in os.environ else None
+        source = "default" if given is None else f"{given}; default {default}"
         yield f"{click.style(alias, bold=True)} = {value}  ({source})"
         yield f"    {field.description}{_bounds(field)}"
 

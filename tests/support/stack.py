@@ -18,8 +18,8 @@ from tests.support.waiting import eventually
 
 START_S = 90
 STOP_S = 30
-_OURS = ("AUERBACH_", "KAFKA_")
-_OUR_NAMES = {"HOST", "PORT", "DATA", "PROCESSORS", "GATEWAYS"}
+_OURS = ("AUERBACH_", "KAFKA_", "RABBITMQ_", "AMQP_", "USER_SERVICE_")
+_OUR_NAMES = {"HOST", "PORT", "HTTP_PORT", "GRPC_PORT", "DATA", "PROCESSORS", "GATEWAYS"}
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
@@ -147,6 +147,9 @@ class Stack:
         self.processors = [f"processor-{i}" for i in range(processors)]
         self.gateways = [f"gateway-{i}" for i in range(gateways)]
         self.port = free_ports(gateways)
+        self.legacy_port = free_ports(gateways)
+        self.grpc_port = free_ports(gateways)
+        self.bridge_port = free_ports(1)
         kafka_port = free_ports(2)
         self.bootstrap = bootstrap or f"127.0.0.1:{kafka_port}"
         self.env = clean_environment(
@@ -157,9 +160,14 @@ class Stack:
             GATEWAYS=str(gateways),
             AUERBACH_AUTH=auth,
             AUERBACH_PARTITIONS=str(partitions),
+            HTTP_PORT=str(self.legacy_port),
+            GRPC_PORT=str(self.grpc_port),
+            AUERBACH_BRIDGE_PORT=str(self.bridge_port),
+            # Nobody's: a RabbitMQ that this machine happens to run is left alone.
+            RABBITMQ_PORT="1",
             **({"KAFKA_BOOTSTRAP": bootstrap} if bootstrap else {}),
-            **(settings or {}),
         )
+        self.env.update(settings or {})
         self._restart = restart
         self._up: Command | None = None
         self._alone: dict[str, Command] = {}

@@ -80,6 +80,15 @@ def test_settings_says_where_a_value_comes_from_and_shows_no_secret() -> None:
     assert secret not in shown
 
 
+def test_settings_says_what_the_address_of_rabbitmq_decides_and_shows_no_password() -> None:
+    shown = run("settings", AMQP_URL="amqp://bob:sesame@rabbit", RABBITMQ_HOST="elsewhere").stdout
+
+    assert "RABBITMQ_HOST = rabbit  (AMQP_URL; default 127.0.0.1)" in shown
+    assert "RABBITMQ_PASSWORD = ********  (AMQP_URL; default ********)" in shown
+    assert "RABBITMQ_VIRTUAL_HOST = /  (default)" in shown
+    assert "sesame" not in shown
+
+
 def test_a_bound_is_part_of_a_settings_meaning() -> None:
     lines = "\n".join(describe(Settings()))
 
