@@ -32,6 +32,14 @@ def run_gateway(settings: Settings) -> None:
     gateway.main(settings)
 
 
+def run_bridge(settings: Settings) -> None:
+    """Carry RabbitMQ's messages in and, where configured, events out, until SIGTERM."""
+    from bridges import bridge
+
+    configure_logging(settings.log_level)
+    bridge.main(settings)
+
+
 def make_topics(settings: Settings) -> tuple[list[str], topics.Layout]:
     """Make the topics that are missing, check all, and wait until they can be read.
 

@@ -1,5 +1,6 @@
-"""Bridges to brokers that neighbours use: RabbitMQ messages into commands, events out to RabbitMQ.
+"""Bridges to RabbitMQ, which neighbours use: their messages into commands, events and push records out to them.
 
-In: an outside broker's messages. Out: commands on Kafka; events on an exchange. None is built yet: the first two
-come with the replaced service's interface.
+In: messages of the user service's queue (`amqp_inbound`). Out: commands on Kafka, and what cannot become any as dead
+letters; events on an exchange. A part is one direction with one connection of its own (`connection`); `bridge` runs
+the parts of a process side by side. No state but in the brokers: a bridge can be killed and started anywhere.
 """

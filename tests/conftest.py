@@ -13,6 +13,7 @@ import hypothesis
 import pytest
 
 from app.cli.launch.java import CHECKOUT, find_jars
+from tests.support import rabbit as rabbits
 from tests.support.stack import Broker, MakeStack, Stack
 
 # Imported before any test: its plugin would import it after the last one, and CPython 3.11 may then fail to parse it
@@ -68,6 +69,21 @@ def make_broker(kafka_jars: Path, tmp_path: Path) -> Iterator[Callable[[], Broke
     yield make
     for kafka in made:
         kafka.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rabbits.Rabbit]:
+    """A RabbitMQ shared by this worker's tests: use queues and virtual hosts of your own, and do not stop it."""
+    with rabbits.running(tmp_path_factory.mktemp("rabbit")) as shared:
+        yield shared
+
+
+@pytest.fixture
+def own_rabbit(tmp_path: Path) -> Iterator[rabbits.Rabbit]:
+    """A RabbitMQ of one's own, not yet started, to be killed at will."""
+    own = rabbits.Rabbit(tmp_path / "rabbit")
+    yield own
+    own.stop()
 
 
 @pytest.fixture(scope="session")

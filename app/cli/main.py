@@ -9,7 +9,20 @@ from app.config import SettingsError
 from app.kafka.consumer import ReadError
 from app.kafka.topics import TopicsError
 
-NAMES = ("up", "topics", "processor", "gateway", "token", "revoke", "chat", "settings", "replay", "schemas", "verify")
+NAMES = (
+    "up",
+    "topics",
+    "processor",
+    "gateway",
+    "bridge",
+    "token",
+    "revoke",
+    "chat",
+    "settings",
+    "replay",
+    "schemas",
+    "verify",
+)
 
 
 class _Commands(click.Group):

@@ -1,0 +1,397 @@
+"""The reader of the log for the way out: a thread with one consumer of the group that bridges share (design I4).
+
+Partitions come and go with the group's rebalances, all at once (Kafka's eager protocol): each assignment is a
+*generation*. It begins at places that were committed, or are found (`amqp_outbound_positions`); when it ends, what is
+under way is waited for, within a bound, and committed. What a generation hands over after its end counts for nothing.
+"""
+
+import asyncio
+import random
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, NamedTuple, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from app.domain.instants import to_ms
+from app.kafka import consumer as kafka
+from app.kafka import topics
+from app.kafka.topics import Layout
+from app.log.fence import Fence
+from app.log.records import ClaimRecord, RecordError, decode_record
+from app.telemetry import logger
+from bridges import amqp_outbound_metrics as metrics
+from bridges.amqp_outbound_positions import Log, Place, PositionError, committed_places, group_id, metadata_of
+
+BATCH = 500
+COMMIT_S = 1.0
+# A generation's end waits so long for what is under way; what is not confirmed then is published again by the next one.
+FINISH_S = 5.0
+CLOSE_S = 3.0
+# Nobody takes records: then the fetching stops, and the group is told all the same that we live.
+FULL_S = 0.2
+LEAST_PAUSE_S, MOST_PAUSE_S = 0.5, 15.0
+
+_log = logger("bridge")
+
+# The place is not in the log any more: retention was quicker, or it is another log.
+_OUT_OF_LOG = {
+    KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - its public name
+    KafkaError.OFFSET_OUT_OF_RANGE,
+}
+
+
+class Item(NamedTuple):
+    """An event that counts, to be published; `value` is its JSON, byte for byte. `at_ms`: since 1970."""
+
+    partition: int
+    offset: int
+    epoch: int
+    group: str
+    seq: int
+    kind: str
+    id: str
+    at_ms: int
+    value: bytes
+
+
+class Step(NamedTuple):
+    """A partition is read up to `place`; `item` is the event right before it, None for what is none or is void."""
+
+    partition: int
+    place: Place
+    item: Item | None
+
+
+class Receiver(Protocol):
+    """Who publishes what is read. Called on the loop but for `full` and `reached`, which any thread may call."""
+
+    def begin(self, generation: int, places: Mapping[int, Place]) -> None:
+        """A generation begins; it has these partitions only."""
+
+    def take(self, generation: int, steps: list[Step]) -> None:
+        """The next steps, in order within each partition."""
+
+    async def finish(self, generation: int, within_s: float) -> None:
+        """Publish nothing more of it that is not under way; wait for that. Afterwards it has ended."""
+
+    def full(self) -> bool:
+        """Whether no more should be read for now."""
+
+    def reached(self, generation: int) -> Mapping[int, Place]:
+        """Up to where each partition is published and confirmed without a hole."""
+
+
+@dataclass(slots=True)
+class _Generation:
+    number: int
+    fences: dict[int, Fence]
+    committed: dict[int, Place]
+
+
+class Reader:
+    """Reads the partitions that the group gives this bridge, from the committed places on."""
+
+    def __init__(
+        self,
+        bootstrap: str,
+        app_id: str,
+        session_timeout_s: float,
+        receiver: Receiver,
+        *,
+        earliest: bool,
+        look: Callable[[], Layout],
+    ) -> None:
+        """`look` gives the topics as they are, or raises TopicsError; `earliest`: where a bridge begins at first."""
+        self.waits_for: str | None = "its place in the log"
+        self._bootstrap = bootstrap
+        self._group = group_id(app_id)
+        self._session_ms = round(1000 * session_timeout_s)
+        self._receiver = receiver
+        self._earliest = earliest
+        self._look = look
+        self._loop = asyncio.get_running_loop()
+        self._closing = threading.Event()
+        self._fault: Exception | None = None
+        self._numbers = 0
+        self._generation: _Generation | None = None
+        # Fixed at the first look: what is written while partitions are not assigned yet is new, too.
+        self._first: Log | None = None
+        self._log: Log | None = None
+        self._layout: Layout | None = None
+        self._thread = threading.Thread(target=self._run, name="amqp-out-reader", daemon=True)
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    async def close(self) -> None:
+        """Finish what is under way, commit, leave the group; waits for a broker that is away no longer than a bound."""
+        self._closing.set()
+        await asyncio.to_thread(self._thread.join, FINISH_S + CLOSE_S)
+
+    def _run(self) -> None:
+        """Read, and after a failure begin anew with growing pauses, until closed."""
+        failures = 0
+        told = ""
+        while not self._closing.is_set():
+            began = monotonic()
+            try:
+                self._read_log()
+            except (kafka.ReadError, topics.TopicsError, KafkaException, RecordError) as failed:
+                why = failed.args[0].str() if isinstance(failed, KafkaException) else str(failed)
+                expected = True
+            except Exception as failed:  # noqa: BLE001 - an edge: a thread that ends silently would publish nothing more
+                why, expected = repr(failed), False
+                metrics.ERRORS.labels("reader").inc()
+                _log.error("the reader of the log failed; the fault is ours", exc_info=failed)
+            else:
+                return
+            self.waits_for = f"the log: {why}"
+            if expected and told != why:
+                told = why
+                _log.error("the log cannot be read", cause=why)
+            failures = 0 if monotonic() - began > MOST_PAUSE_S else failures + 1
+            longest = min(MOST_PAUSE_S, LEAST_PAUSE_S * 2 ** min(failures, 10))
+            self._closing.wait(random.uniform(LEAST_PAUSE_S, longest))
+
+    def _read_log(self) -> None:
+        layout = self._look()
+        if self._layout is not None and layout.log_id != self._layout.log_id:
+            self._first = None
+        self._layout = layout
+        self._log = Log(self._bootstrap, layout)
+        self._first = self._first or self._log
+        self._fault = None
+        consumer = Consumer(
+            kafka.settings(
+                self._bootstrap,
+                **{
+                    "group.id": self._group,
+                    "session.timeout.ms": self._session_ms,
+                    "heartbeat.interval.ms": min(1000, self._session_ms // 3),
+                    "partition.assignment.strategy": "range",
+                    "queued.max.messages.kbytes": 8_192,
+                },
+            )
+        )
+        try:
+            consumer.subscribe(
+                [topics.EVENTS], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            self._follow(consumer)
+        finally:
+            try:
+                self._end(consumer, FINISH_S)
+            finally:
+                consumer.close()
+
+    def _follow(self, consumer: Consumer) -> None:
+        committed_at = observed_at = monotonic()
+        while not self._closing.is_set():
+            self._step(consumer)
+            if self._fault is not None:
+                raise self._fault
+            if monotonic() - committed_at >= COMMIT_S:
+                committed_at = monotonic()
+                self._commit(consumer, wait=False)
+            if monotonic() - observed_at >= COMMIT_S:
+                observed_at = monotonic()
+                self._observe_lag(consumer)
+
+    def _step(self, consumer: Consumer) -> None:
+        if self._receiver.full():
+            self._wait_for_room(consumer)
+            return
+        # `consume(n, t)` would wait the whole t unless n records come (design §5).
+        first = consumer.poll(0.1)
+        if first is not None:
+            self._hand_over([first, *consumer.consume(BATCH - 1, 0)])
+
+    def _wait_for_room(self, consumer: Consumer) -> None:
+        """Wait for a short while without reading; then stop the fetching, but go on serving the group's rebalances."""
+        until = monotonic() + FULL_S
+        while self._receiver.full() and monotonic() < until and not self._closing.wait(0.005):
+            pass
+        generation = self._generation
+        if not self._receiver.full() or generation is None:
+            return
+        places = [TopicPartition(topics.EVENTS, p) for p in generation.fences]
+        consumer.pause(places)
+        committed_at = monotonic()
+        while self._receiver.full() and self._generation is generation and self._fault is None:
+            if self._closing.is_set():
+                return
+            message = consumer.poll(0.05)
+            if message is not None:  # it was on its way when the fetching stopped
+                self._hand_over([message])
+            if monotonic() - committed_at >= COMMIT_S:
+                committed_at = monotonic()
+                self._commit(consumer, wait=False)
+        if self._generation is generation:
+            consumer.resume(places)
+
+    def _hand_over(self, messages: list[Message]) -> None:
+        steps = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                # The group may have been rebalanced within the call that gave these.
+                generation = self._generation
+                if generation is not None and message.partition() in generation.fences:
+                    steps.append(self._step_of(message, generation.fences[message.partition()]))
+            elif error.fatal() or error.code() in _OUT_OF_LOG:
+                raise kafka.ReadError(f"{message.topic()}/{message.partition()}: {error.str()}")
+            else:
+                metrics.ERRORS.labels("kafka").inc()
+                _log.warning("reading the log", error=error.str())
+        if steps and self._generation is not None:
+            self._on_loop(self._receiver.take, self._generation.number, _joined(steps))
+
+    def _step_of(self, message: Message, fence: Fence) -> Step:
+        """Take in the next record of a partition.
+
+        Raises:
+            RecordError: it is neither an event nor a claim.
+            PositionError: a claim names another log.
+        """
+        partition, headers = message.partition(), message.headers()
+        record = decode_record(offset=message.offset(), key=message.key(), value=message.value(), headers=headers)
+        admitted = fence.admits(record)
+        place = Place(record.offset + 1, fence.epoch)
+        if isinstance(record, ClaimRecord):
+            assert self._layout is not None
+            if record.claim.log != self._layout.log_id:
+                raise PositionError(f"{topics.EVENTS}/{partition}: the claim at {record.offset} names another log")
+            return Step(partition, place, None)
+        if not admitted:
+            metrics.EVENTS.labels("void").inc()
+            return Step(partition, place, None)
+        named = dict(headers or ())
+        try:
+            item = Item(
+                partition,
+                record.offset,
+                record.epoch,
+                record.group,
+                record.seq,
+                record.kind,
+                (named["ce_id"] or b"").decode(),
+                to_ms((named["ce_time"] or b"").decode()),
+                record.value,
+            )
+        except (KeyError, ValueError) as bad:
+            raise RecordError(f"{topics.EVENTS}/{partition}: offset {record.offset}: {bad!r}") from bad
+        return Step(partition, place, item)
+
+    def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
+        """Find the places and begin there; a failure is kept for `_follow`: what is raised here would be lost."""
+        partitions = [each.partition for each in assigned]
+        try:
+            places = self._places(consumer, partitions)
+        except Exception as failed:  # noqa: BLE001 - an edge: raised by `_follow`
+            self._fault = failed
+            consumer.unassign()
+            return
+        self._numbers += 1
+        generation = _Generation(self._numbers, {p: Fence(place.epoch) for p, place in places.items()}, {})
+        self._generation = generation
+        consumer.assign([TopicPartition(topics.EVENTS, p, place.offset) for p, place in places.items()])
+        self._on_loop(self._receiver.begin, generation.number, places)
+        # At once: a bridge that began at the end and is killed before its first event must not begin at a later end.
+        self._commit(consumer, wait=False, places=places)
+        self.waits_for = None
+        _log.info("partitions assigned", partitions=sorted(places), generation=generation.number)
+
+    def _places(self, consumer: Consumer, partitions: list[int]) -> dict[int, Place]:
+        assert self._log is not None
+        assert self._first is not None
+        committed = committed_places(consumer, partitions, self._closing.is_set) if partitions else {}
+        return {
+            p: self._log.resume(p, committed[p], self._group)
+            if p in committed
+            else self._first.begin(p, earliest=self._earliest)
+            for p in partitions
+        }
+
+    def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        self._end(consumer, FINISH_S)
+        consumer.unassign()
+
+    def _on_lost(self, consumer: Consumer, _: list[TopicPartition]) -> None:
+        """Others have them already: what is under way is theirs to repeat."""
+        generation, self._generation = self._generation, None
+        if generation is not None:
+            _log.warning("partitions lost: the group gave them to others", generation=generation.number)
+            self._wait(self._receiver.finish(generation.number, 0), CLOSE_S)
+        consumer.unassign()
+
+    def _end(self, consumer: Consumer, within_s: float) -> None:
+        """End the generation: wait for what is under way, and commit up to where it reached."""
+        if self._generation is None:
+            return
+        self._wait(self._receiver.finish(self._generation.number, within_s), within_s + CLOSE_S)
+        try:
+            self._commit(consumer, wait=True)
+        finally:
+            self._generation = None
+
+    def _commit(self, consumer: Consumer, *, wait: bool, places: Mapping[int, Place] | None = None) -> None:
+        """Commit what moved; what is not taken is committed the next time, with what moved until then."""
+        generation = self._generation
+        if generation is None or self._layout is None:
+            return
+        reached = places if places is not None else self._receiver.reached(generation.number)
+        moved = {p: place for p, place in reached.items() if generation.committed.get(p) != place}
+        if not moved:
+            return
+        log_id = self._layout.log_id
+        offsets = [TopicPartition(topics.EVENTS, p, at.offset, metadata_of(at, log_id)) for p, at in moved.items()]
+        try:
+            consumer.commit(offsets=offsets, asynchronous=not wait)
+        except KafkaException as failed:
+            metrics.ERRORS.labels("commit").inc()
+            _log.warning("a position was not committed", error=failed.args[0].str())
+            return
+        generation.committed.update(moved)
+
+    def _observe_lag(self, consumer: Consumer) -> None:
+        """From what librdkafka knows already: no request is made."""
+        generation = self._generation
+        if generation is None:
+            metrics.LAG.set(0)
+            return
+        lag = 0
+        for p, place in self._receiver.reached(generation.number).items():
+            end = consumer.get_watermark_offsets(TopicPartition(topics.EVENTS, p), cached=True)[1]
+            lag += max(0, end - place.offset)
+        metrics.LAG.set(lag)
+
+    def _wait(self, work: Coroutine[Any, Any, None], within_s: float) -> None:
+        """Have the loop do something, and wait for it."""
+        try:
+            future: Future[None] = asyncio.run_coroutine_threadsafe(work, self._loop)
+            future.result(within_s)
+        except (TimeoutError, RuntimeError):  # the loop is closed or held up: what is not committed is repeated
+            work.close()
+
+    def _on_loop(self, call: Callable[..., None], *args: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            self._closing.set()  # the loop is closed: nobody is left to tell
+
+
+def _joined(steps: list[Step]) -> list[Step]:
+    """The same with runs of what is no event as one step each."""
+    joined: list[Step] = []
+    for step in steps:
+        last = joined[-1] if joined else None
+        if last is not None and step.item is None and last.item is None and last.partition == step.partition:
+            joined[-1] = step
+        else:
+            joined.append(step)
+    return joined
