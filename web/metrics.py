@@ -32,6 +32,7 @@ LOOP_LAG_SECONDS = Histogram(
 GAPS = Counter("auerbach_gateway_gaps", "Subscriptions that had to fetch events they had missed.")
 CLOSES = Counter("auerbach_gateway_closes", "Sockets closed by us, by code.", ["code"])
 OWNER_READS = Counter("auerbach_gateway_owner_reads", "Reads asked of owners, by result.", ["result"])
+RPC_CALLS = Counter("auerbach_gateway_rpc_calls", "Calls of the replaced service's gRPC, by status code.", ["code"])
 ERRORS = Counter("auerbach_gateway_errors", "Exceptions caught at an edge, by place.", ["place"])
 
 

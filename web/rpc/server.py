@@ -1,0 +1,66 @@
+"""The gRPC server on its port, in the gateway's loop."""
+
+import socket
+
+import grpc
+from grpc_reflection.v1alpha import reflection
+
+from app.config import SettingsError
+from web.reads_client import ReadPort
+from web.rpc import chatservice_pb2 as pb
+from web.rpc.service import ChatService
+
+REQUEST_BYTES = 65_536
+# Beyond it callers get RESOURCE_EXHAUSTED; `ChatService` says SERVICE_UNAVAILABLE before. A call ends when its answer
+# was sent, so this bounds what waits for slow callers as well.
+CALLS = 2_500
+GRACE_S = 2.5
+
+_SERVICE = pb.DESCRIPTOR.services_by_name["ChatService"]
+_METHOD = _SERVICE.methods_by_name["RetrieveLastMessages"]
+
+_OPTIONS = (
+    # Otherwise a second server on the port would get half of the connections, and nobody would be told.
+    ("grpc.so_reuseport", 0),
+    ("grpc.max_receive_message_length", REQUEST_BYTES),
+    ("grpc.max_concurrent_streams", CALLS),
+    # Old callers may ping as often as they did: by default the server would send them away for it (gRFC A8).
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+
+class RpcServer:
+    """A server that is bound from the beginning, answers from `start` on, and must be stopped in any case."""
+
+    def __init__(self, host: str, port: int) -> None:
+        """Must be made in the loop.
+
+        Raises:
+            SettingsError: the address cannot be had.
+        """
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=CALLS)
+        try:
+            self._server.add_insecure_port(_address(host, port))
+        except (RuntimeError, OSError) as taken:
+            why = taken.strerror if isinstance(taken, OSError) else "it is taken"
+            raise SettingsError(f"GRPC_PORT: {host}:{port} cannot be listened on: {why}") from taken
+
+    async def start(self, reads: ReadPort, timeout_s: float) -> None:
+        """Answer calls from `reads`, each within `timeout_s`."""
+        service = ChatService(reads, timeout_s)
+        handler = grpc.unary_unary_rpc_method_handler(service.retrieve_last_messages)
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler(_SERVICE.full_name, {_METHOD.name: handler}),)
+        )
+        reflection.enable_server_reflection((_SERVICE.full_name, reflection.SERVICE_NAME), self._server)
+        await self._server.start()
+
+    async def stop(self, grace_s: float = GRACE_S) -> None:
+        """Take no more calls, and end when those under way have, or when the time is over."""
+        await self._server.stop(grace_s)
+
+
+def _address(host: str, port: int) -> str:
+    family, _, _, _, (address, *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    return f"[{address}]:{port}" if family is socket.AF_INET6 else f"{address}:{port}"
