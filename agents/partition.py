@@ -1,6 +1,7 @@
 """One partition's life: open → serve → close. Serving decides each command once and answers when it is on disk."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -14,6 +15,7 @@ from agents.history_loading import HistoryLoading
 from agents.in_flight import InFlight, InOrder
 from agents.lane import Lane
 from agents.opening import DATA_FAULTS, Opened, Opening
+from agents.presence import PartitionPresence
 from app.domain.commands import AnyCommand, decode_command, message_of, reaction_of, split_array
 from app.domain.decide import Outcome, decide
 from app.domain.events import Event, encode_event
@@ -48,6 +50,7 @@ class Partition:
         self.number = number
         self.tables = tables
         self.in_flight = InFlight()
+        self.presence = PartitionPresence(time.monotonic())
         self.log = EventLog(context.events, context.bootstrap, number, opened.epoch, self.fail)
         self.serving = True
         self._context = context
@@ -76,6 +79,11 @@ class Partition:
         self._loaded = asyncio.create_task(self._load_history(opened.loading))
         self._owner_offset = self._answers.claim_ownership()
         log.info("partition open", partition=number, epoch=opened.epoch, decided=opened.decided.offset)
+
+    @property
+    def epoch(self) -> int:
+        """The claim under which it serves."""
+        return self.log.epoch
 
     @property
     def decided(self) -> CommandPlace:

@@ -12,6 +12,7 @@ from typing import Any
 
 from faust.types import TP
 
+from agents.announcer import QUEUED_RECORDS, SIGNALS_PRODUCER, Announcer
 from agents.commands import CommandRecord
 from agents.context import Context
 from agents.flusher import ClosedError
@@ -22,7 +23,7 @@ from agents.ownership import Ownership
 from agents.partition import Partition
 from agents.starvation import StarvationWatch
 from agents.transport import App, Worker
-from agents.views import reads_view
+from agents.views import presence_view, reads_view
 from agents.watchdog import Watchdog, WatchedProducer
 from app.config import Settings
 from app.inspection import Inspector
@@ -96,6 +97,7 @@ class _Processor:
         self.app.on_before_shutdown.connect(self._stop)
         self.app.on_partitions_revoked.connect(self._revoked)
         reads_view(self.app, self._owned_partition, layout)
+        presence_view(self.app, self._owned_partition)
 
     def _faust_app(self, port: int) -> App:
         s = self._settings
@@ -197,13 +199,15 @@ class _Processor:
         """Make what belongs to the loop. A new producer's first record may take a second, so that it comes early."""
         watchdog = self._watchdog = Watchdog(self._settings.session_timeout_s / 2, self._leave)
         events, changelog = (WatchedProducer(self._settings.bootstrap, watchdog) for _ in range(2))
-        self._producers = [events, changelog]
+        signals = Producer(self._settings.bootstrap, queue_records=QUEUED_RECORDS, extra=SIGNALS_PRODUCER)
+        self._producers = [events, changelog, signals]
         context = Context(
             self._settings, self._layout, events, changelog, self._url, self._leave, self._stop_one, self._rewind
         )
         self._ownership = Ownership(context, self._stores)
         starvation = StarvationWatch(self._settings.bootstrap, self._ownership.opened, self._bring, self._leave)
-        watches = (watchdog.run(), self._ownership.watch_deliveries(), starvation.run())
+        announcer = Announcer(signals, self._ownership.opened)
+        watches = (watchdog.run(), self._ownership.watch_deliveries(), starvation.run(), announcer.run())
         self._watches = [asyncio.create_task(w) for w in watches]
 
     def _stores(self, partition: int) -> tuple[Store, Store]:
@@ -236,8 +240,7 @@ class _Processor:
 
     async def _stop(self, *_: Any, **__: Any) -> None:
         await self._close()
-        for producer in self._producers:
-            await producer.close(timeout_s=5)
+        await asyncio.gather(*(producer.close(timeout_s=5) for producer in self._producers))
         self._watchdog = None  # nobody beats from here on
         for watch in self._watches:
             watch.cancel()

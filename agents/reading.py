@@ -9,12 +9,15 @@ import msgspec
 from agents.flusher import ClosedError
 from agents.pages import View, events_page, messages_page, view_of
 from agents.partition import Partition
+from agents.presence import PartitionPresence
 from app.domain.outcomes import Rejection
 from app.domain.rules import invalid
 from app.domain.spans import last_of
 from app.domain.state import Group, Member, readable
 from app.kafka.consumer import ReadError
+from app.presence import NAMES
 from app.reads import (
+    ONLINE_NAMES,
     PAGE_MEMBERS,
     STATE_MEMBERS,
     Answer,
@@ -23,6 +26,7 @@ from app.reads import (
     ReadEvents,
     ReadMembers,
     ReadMessages,
+    ReadPresence,
     ReadState,
     ReadSubscription,
     StateView,
@@ -47,7 +51,7 @@ async def answer(partition: Partition, log_id: str, read: AnyRead, timeout_s: fl
             offset = partition.log.offset_after_all()
             covered = {"epoch": partition.log.epoch, "seq": group.seq}
             refusal = _refusal(group, read.user)
-            said = Answer(refusal=refusal) if refusal else await _say(partition.tables, group, log_id, read)
+            said = Answer(refusal=refusal) if refusal else await _say(partition, group, log_id, read)
             reached = await offset
             # A page that was read meanwhile may know of later events (what it names is deleted now): on disk as well?
             await partition.log.offset_after_all()
@@ -79,10 +83,13 @@ def _refusal(group: Group, user: str | None) -> Rejection | None:
     return None
 
 
-async def _say(tables: PartitionTables, group: Group, log_id: str, read: AnyRead) -> Answer:
+async def _say(partition: Partition, group: Group, log_id: str, read: AnyRead) -> Answer:
+    tables, presence = partition.tables, partition.presence
     match read:
         case ReadState():
-            return await _state_at(tables, group, read)
+            return await _state_at(tables, presence, group, read)
+        case ReadPresence():
+            return Answer(online=_online(presence, group, NAMES + 1))
         case ReadMembers():
             return _members(group, read)
         case ReadEvents():
@@ -92,28 +99,34 @@ async def _say(tables: PartitionTables, group: Group, log_id: str, read: AnyRead
         case ReadSubscription():
             view = view_of(group, read.user)
             start, recovered = _start(group, view, log_id, read)
-            state = _state(group) if read.state else None
+            state = _state(group, presence) if read.state else None
+            online = _online(presence, group, ONLINE_NAMES) if read.online else None
+            announced = presence.announced  # with `online`: what the page waits for must not come between them
             # Who only wants what is to come is served while the history is loaded.
             page = (
                 events_page(tables.history, view, start, view.head) if start <= view.head else Answer(through=view.head)
             )
-            return msgspec.structs.replace(page, state=state, start=start, recovered=recovered)
+            return msgspec.structs.replace(
+                page, state=state, start=start, recovered=recovered, online=online, announced=announced
+            )
 
 
-async def _state_at(tables: PartitionTables, group: Group, read: ReadState) -> Answer:
+async def _state_at(tables: PartitionTables, presence: PartitionPresence, group: Group, read: ReadState) -> Answer:
     seq = group.seq if read.at_seq is None else read.at_seq
     if not group.first <= seq <= group.seq:
         return Answer(refusal=invalid("at_seq", f"must be a seq of this life: {group.first} to {group.seq}"))
     if seq == group.seq:
-        return Answer(state=_state(group))
+        return Answer(state=_state(group, presence))
     if read.user is not None and not readable(group, read.user, seq):
         return Answer(refusal=Rejection("forbidden", "you were not a member at this seq"))
-    return Answer(state=_state(await tables.past.at(group, seq), old=True))
+    return Answer(state=_state(await tables.past.at(group, seq), None))
 
 
-def _state(group: Group, *, old: bool = False) -> StateView:
-    """The state as clients see it; an `old` one without what is known of now only."""
+def _state(group: Group, presence: PartitionPresence | None) -> StateView:
+    """The state as clients see it; an old one, which has no `presence`, without what is known of now only."""
+    old = presence is None
     members = [_member(user, m, old=old) for user, m in islice(group.members.items(), STATE_MEMBERS)]
+    online = [] if presence is None else _online(presence, group, NAMES + 1)
     return StateView(
         name=group.name,
         topic=group.topic,
@@ -123,8 +136,14 @@ def _state(group: Group, *, old: bool = False) -> StateView:
         seq=group.seq,
         members=members,
         members_more=True if len(group.members) > STATE_MEMBERS else msgspec.UNSET,
-        online=msgspec.UNSET if old else [],
+        online=msgspec.UNSET if old else online[:NAMES],
+        online_more=True if len(online) > NAMES else msgspec.UNSET,
     )
+
+
+def _online(presence: PartitionPresence, group: Group, most: int) -> list[str]:
+    """The members who are online, at most so many: a membership may end before its socket says so."""
+    return list(islice((user for user in presence.online(group.id) if user in group.members), most))
 
 
 def _member(user: str, member: Member, *, old: bool = False) -> MemberView:

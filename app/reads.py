@@ -23,6 +23,8 @@ PAGE_EVENTS = 500
 PAGE_BYTES = 256 * 1024
 STATE_MEMBERS = 1000
 PAGE_MEMBERS = 1000
+# Of one group: what a gateway starts its view from. Beyond it the view is a part (docs/adr/025).
+ONLINE_NAMES = 10_000
 
 
 class Read(msgspec.Struct, frozen=True, kw_only=True, tag_field="read"):
@@ -37,12 +39,16 @@ class Read(msgspec.Struct, frozen=True, kw_only=True, tag_field="read"):
 
 
 class ReadSubscription(Read, frozen=True, tag="subscription"):
-    """Where a subscription begins (protocol §4), the state if wanted, and the first page of events."""
+    """Where a subscription begins (protocol §4), the state if wanted, and the first page of events.
+
+    `online`: all who are online are wanted beside it.
+    """
 
     after: int | None = None
     last: int | None = None
     log: str | None = None
     state: bool = True
+    online: bool = False
 
 
 class ReadEvents(Read, frozen=True, tag="events"):
@@ -73,7 +79,11 @@ class ReadMembers(Read, frozen=True, tag="members"):
     cursor: str | None = None
 
 
-AnyRead = ReadSubscription | ReadEvents | ReadMessages | ReadState | ReadMembers
+class ReadPresence(Read, frozen=True, tag="presence"):
+    """Those who are online now."""
+
+
+AnyRead = ReadSubscription | ReadEvents | ReadMessages | ReadState | ReadMembers | ReadPresence
 
 
 class MemberView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -87,7 +97,8 @@ class MemberView(msgspec.Struct, frozen=True, omit_defaults=True):
 class StateView(msgspec.Struct, frozen=True, kw_only=True):
     """A group's state as clients see it (protocol §4); members in the order of joining, cut at `STATE_MEMBERS`.
 
-    At an earlier seq there is no `online`: what is absent stays absent for who reads this and passes it on.
+    `online` are the members who are online, cut at `app.presence.NAMES`. At an earlier seq there is none: what is
+    absent stays absent for who reads this and passes it on.
     """
 
     name: str
@@ -99,6 +110,7 @@ class StateView(msgspec.Struct, frozen=True, kw_only=True):
     members: list[MemberView]
     members_more: bool | msgspec.UnsetType = msgspec.UNSET
     online: list[str] | msgspec.UnsetType = msgspec.UNSET
+    online_more: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -125,6 +137,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     oldest: int = 0  # with messages: the least seq that is served at all, of this life and not pruned
     members: list[MemberView] = []
     cursor: str | None = None  # where the next page of members begins; None behind the last
+    online: list[str] | None = None  # the members who are online, cut at `ONLINE_NAMES`, as of `announced`
+    announced: int = 0  # how many changes of presence the owner had announced in this partition
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from agents.partition import Partition
+from agents.presence import PartitionPresence
 from agents.reading import answer
 from app.domain.commands import (
     AddMember,
@@ -74,6 +75,7 @@ class Owner:
     def __init__(self, groups: Store | None = None) -> None:
         self.tables = PartitionTables(groups or MemoryStore(), MemoryStore())
         self.log = Log()
+        self.presence = PartitionPresence(0)
         self.serving = True
         self.failed: list[Exception] = []
 

@@ -1,0 +1,105 @@
+"""What an owner has to announce of its groups' presence, merged and paced (protocol §5, docs/adr/025)."""
+
+import math
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from app.presence import LARGE, LATELY_S, NAMES, Announcement
+
+MERGE_S = 0.1
+# For a large group. Above the second that its members are promised: gateways, whose clocks are others, then have no
+# two of them within one.
+LARGE_S = 1.1
+
+
+@dataclass(slots=True)
+class _Group:
+    """`before`: what was announced last of those who changed, None where that is not known; `again`: see there."""
+
+    before: dict[str, bool | None] = field(default_factory=dict)
+    again: dict[str, str] = field(default_factory=dict)
+    since: float = math.inf  # when the first of the changes came
+    announced_at: float = -math.inf
+    large_until: float = -math.inf
+
+
+class Announcements:
+    """The changes of all groups of a partition that are not announced yet.
+
+    `online` gives those who are online in a group. What changes back before it is announced is not announced.
+    """
+
+    def __init__(self, online: Callable[[str], Collection[str]]) -> None:
+        self._online = online
+        self._groups: dict[str, _Group] = {}
+
+    def changed(self, group: str, user: str, *, before: bool | None, now: float) -> None:
+        """A user came or went; `before`: whether the user was online until now, None to announce it in any case."""
+        of = self._of(group, now)
+        if before is None:
+            of.before[user] = None
+        else:
+            of.before.setdefault(user, before)
+
+    def opened(self, group: str, user: str, channel: str, now: float) -> None:
+        """A user opened a legacy channel."""
+        self._of(group, now).again[user] = channel
+
+    def undelivered(self, announcement: Announcement, now: float) -> None:
+        """An announcement was lost: what it told is told again as it is by then."""
+        group = announcement.group
+        for user in (*announcement.joined, *announcement.left):
+            self.changed(group, user, before=None, now=now)
+        for user, channel in announcement.again:
+            self._of(group, now).again.setdefault(user, channel)
+
+    def due(self, now: float) -> list[Announcement]:
+        """Take what is to be announced now."""
+        taken: list[Announcement] = []
+        for name, group in list(self._groups.items()):
+            if self._is_due(name, group, now):
+                announcements = list(self._take(name, group))
+                if announcements:
+                    group.announced_at = now
+                taken += announcements
+            if not group.before and not group.again and now >= max(group.announced_at + LARGE_S, group.large_until):
+                del self._groups[name]
+        return taken
+
+    def _of(self, name: str, now: float) -> _Group:
+        group = self._groups.get(name)
+        if group is None:
+            group = self._groups[name] = _Group()
+        group.since = min(group.since, now)
+        self._measure(name, group, now)
+        return group
+
+    def _measure(self, name: str, group: _Group, now: float) -> None:
+        if len(self._online(name)) > LARGE:
+            group.large_until = now + LATELY_S
+
+    def _is_due(self, name: str, group: _Group, now: float) -> bool:
+        if now < group.since + MERGE_S:
+            return False
+        self._measure(name, group, now)
+        return now >= group.large_until or now >= group.announced_at + LARGE_S
+
+    def _take(self, name: str, group: _Group) -> Iterator[Announcement]:
+        online = self._online(name)
+        joined = [user for user, before in group.before.items() if user in online and before is not True]
+        left = [user for user, before in group.before.items() if user not in online and before is not False]
+        again = [(user, channel) for user, channel in group.again.items() if user in online]
+        group.before, group.again, group.since = {}, {}, math.inf
+        coming, going, opening = iter(joined), iter(left), iter(again)
+        while True:
+            some = Announcement(
+                group=name,
+                kind="presence",
+                joined=list(islice(coming, NAMES)),
+                left=list(islice(going, NAMES)),
+                again=list(islice(opening, NAMES)),
+            )
+            if not some.joined and not some.left and not some.again:
+                return
+            yield some
