@@ -8,7 +8,7 @@ import socket
 import uuid
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import uvloop
@@ -36,6 +36,9 @@ from web.reads_client import OwnerCalls, Reads
 from web.revocations import Revocations
 from web.session import LOST_PLACE, Door
 from web.sessions import Sessions
+
+if TYPE_CHECKING:
+    from web.rpc.server import RpcServer
 
 # What is not held by the broker after the client's deadline is of no use to anybody: keep little.
 QUEUED_RECORDS = 20_000
@@ -99,7 +102,9 @@ class _Gateway:
         ends = KafkaEnds(settings.bootstrap)
         self.ends = EndOffsets(ends)
         self.calls = OwnerCalls(session)
-        reads = Reads(self.owners, self.ends, self.calls, partitions=layout.partitions, epoch=self.intake.epoch)
+        self.reads = reads = Reads(
+            self.owners, self.ends, self.calls, partitions=layout.partitions, epoch=self.intake.epoch
+        )
         self.presence = Presence()
         service = Service(self.commander, reads, self.hub, self.presence, settings.request_timeout_s)
         self.sessions = Sessions()
@@ -147,7 +152,9 @@ async def _run(settings: Settings) -> None:
     # Nothing has begun that would have to be ended.
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, 130)
     listener = http.listening_socket(settings.host, settings.port)
+    rpc = None
     try:
+        rpc = _rpc_server(settings)
         layout = await asyncio.to_thread(
             topics.check, settings.bootstrap, settings.app_id, settings.partitions_given, START_S
         )
@@ -156,12 +163,25 @@ async def _run(settings: Settings) -> None:
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=8))
             )
             gateway = _Gateway(settings, layout, session)
-            await _serve(settings, gateway, listener, stack)
+            await _serve(settings, gateway, listener, rpc, stack)
     finally:
+        if rpc is not None:
+            await rpc.stop(0)
         listener.close()
 
 
-async def _serve(settings: Settings, gateway: _Gateway, listener: socket.socket, stack: AsyncExitStack) -> None:
+def _rpc_server(settings: Settings) -> "RpcServer | None":
+    """The port of the replaced service's gRPC, if it is served; the library is loaded then only."""
+    if not settings.legacy:
+        return None
+    from web.rpc.server import RpcServer
+
+    return RpcServer(settings.host, settings.grpc_port)
+
+
+async def _serve(
+    settings: Settings, gateway: _Gateway, listener: socket.socket, rpc: "RpcServer | None", stack: AsyncExitStack
+) -> None:
     """Serve until a signal or a failure; whatever happens, what was started is ended in the reverse order."""
     stopped = _on_signals()
     stack.push_async_callback(gateway.ends.close)
@@ -174,6 +194,9 @@ async def _serve(settings: Settings, gateway: _Gateway, listener: socket.socket,
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     await web.SockSite(runner, listener, backlog=http.BACKLOG).start()
+    if rpc is not None:
+        stack.push_async_callback(rpc.stop)
+        await rpc.start(gateway.reads, settings.request_timeout_s)
     tasks = [
         asyncio.create_task(work)
         for work in (

@@ -39,16 +39,17 @@ class RpcServer:
         Raises:
             SettingsError: the address cannot be had.
         """
+        self._service: ChatService | None = None
         self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=CALLS)
         try:
-            self._server.add_insecure_port(_address(host, port))
+            self._server.add_insecure_port(_free_address(host, port))
         except (RuntimeError, OSError) as taken:
-            why = taken.strerror if isinstance(taken, OSError) else "it is taken"
+            why = taken.strerror if isinstance(taken, OSError) else str(taken)
             raise SettingsError(f"GRPC_PORT: {host}:{port} cannot be listened on: {why}") from taken
 
     async def start(self, reads: ReadPort, timeout_s: float) -> None:
         """Answer calls from `reads`, each within `timeout_s`."""
-        service = ChatService(reads, timeout_s)
+        self._service = service = ChatService(reads, timeout_s)
         handler = grpc.unary_unary_rpc_method_handler(service.retrieve_last_messages)
         self._server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(_SERVICE.full_name, {_METHOD.name: handler}),)
@@ -57,10 +58,18 @@ class RpcServer:
         await self._server.start()
 
     async def stop(self, grace_s: float = GRACE_S) -> None:
-        """Take no more calls, and end when those under way have, or when the time is over."""
+        """Take no more calls, and end when those under way are answered, at the latest when the time is over."""
+        if self._service is not None:
+            self._service.end(grace_s / 2)
         await self._server.stop(grace_s)
 
 
-def _address(host: str, port: int) -> str:
-    family, _, _, _, (address, *_) = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    return f"[{address}]:{port}" if family is socket.AF_INET6 else f"{address}:{port}"
+def _free_address(host: str, port: int) -> str:
+    """As gRPC writes it; OSError says why it cannot be had, which gRPC itself would not."""
+    family, kind, protocol, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
+    with socket.socket(family, kind, protocol) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+    return f"[{address[0]}]:{port}" if family is socket.AF_INET6 else f"{address[0]}:{port}"

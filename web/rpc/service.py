@@ -6,6 +6,8 @@ answer is known exactly.
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
@@ -43,19 +45,23 @@ class ChatService:
     def __init__(self, reads: ReadPort, timeout_s: float) -> None:
         self._messages = LastMessages(reads)
         self._timeout_s = timeout_s
-        self._under_way = 0
+        self._under_way: set[asyncio.Timeout] = set()
+        self._ends_at: float | None = None
+
+    def end(self, within_s: float) -> None:
+        """Answer all calls within that time, also those whose owner has not answered by then."""
+        self._ends_at = asyncio.get_running_loop().time() + within_s
+        for bound in self._under_way:
+            bound.reschedule(self._ends_at)
 
     async def retrieve_last_messages(self, request: bytes, call: Call) -> bytes:
         """The serialized `MessageResponse` to a serialized `RetrieveLastMessagesRequest`."""
-        self._under_way += 1
         try:
             code, answer = await self._answer(request, call)
         except Exception as failed:  # noqa: BLE001 - an edge: the caller is told that the fault is ours
             metrics.ERRORS.labels("rpc").inc()
             _log.error("a gRPC call failed; the fault is ours", why=repr(failed), exc_info=True)
             code, answer = pb.GENERIC_ERROR, _status(pb.GENERIC_ERROR, "this call failed here; the fault is ours")
-        finally:
-            self._under_way -= 1
         metrics.RPC_CALLS.labels(pb.StatusCode.Name(code)).inc()
         return answer
 
@@ -70,15 +76,27 @@ class ChatService:
         # A group whose id can be none is one that is not there.
         if count <= 0 or bad_id(asked.group_id):
             return pb.OK, _status(pb.OK)
-        if self._under_way > UNDER_WAY:
+        if len(self._under_way) >= UNDER_WAY:
             return _refused(pb.SERVICE_UNAVAILABLE, "too many calls are under way; ask again later")
         try:
-            messages = await self._messages.of(asked.group_id, count, self._deadline(call))
+            async with self._until_the_end():
+                messages = await self._messages.of(asked.group_id, count, self._deadline(call))
+        except TimeoutError:
+            return _refused(pb.SERVICE_UNAVAILABLE, "this gateway ends; ask again")
         except SilentError:
             return _refused(pb.REQUEST_TIMEOUT, "the group's processor did not answer in time")
         except UnavailableError:
             return _refused(pb.SERVICE_UNAVAILABLE, "the group's processor cannot be reached; ask again later")
         return pb.OK, _status(pb.OK) + messages
+
+    @asynccontextmanager
+    async def _until_the_end(self) -> AsyncIterator[None]:
+        async with asyncio.timeout_at(self._ends_at) as bound:
+            self._under_way.add(bound)
+            try:
+                yield
+            finally:
+                self._under_way.discard(bound)
 
     def _deadline(self, call: Call) -> float:
         left_s = call.time_remaining()
