@@ -15,7 +15,7 @@ from app.cli.launch.claims import Claim
 from app.cli.launch.errors import LaunchError
 from app.config import Settings
 
-NAME = re.compile(r"kafka|(processor|gateway)-[0-9]{1,3}")
+NAME = re.compile(r"kafka|(processor|gateway|bridge)-[0-9]{1,3}")
 
 
 def become(settings: Settings, name: str, say: Callable[[str], None]) -> NoReturn:
@@ -27,7 +27,7 @@ def become(settings: Settings, name: str, say: Callable[[str], None]) -> NoRetur
         LaunchError: it runs already, cannot run, or there is no process of that name.
     """
     if NAME.fullmatch(name) is None:
-        raise LaunchError(f"--only {name}: must be kafka, processor-N or gateway-N")
+        raise LaunchError(f"--only {name}: must be kafka, processor-N, gateway-N or bridge-N")
     preflight.check_disk(settings.data)
     claim = Claim.take(settings.data, name)
     part = _part(settings, name, say)
@@ -40,10 +40,12 @@ def _part(settings: Settings, name: str, say: Callable[[str], None]) -> parts.Pa
     if name.startswith("processor"):
         return parts.processor(settings, name)
     if name.startswith("gateway"):
-        port = parts.gateway_port(settings, name)
-        if not preflight.is_free(settings.host, port):
-            raise LaunchError(f"{name}: port {port} is already in use on {settings.host}; PORT decides it")
+        ports = {"PORT": parts.gateway_port(settings, name), **parts.legacy_ports(settings, name)}
+        _need_free(settings, name, ports)
         return parts.gateway(settings, name)
+    if name.startswith("bridge"):
+        _need_free(settings, name, {"AUERBACH_BRIDGE_PORT": parts.bridge_port(settings, name)})
+        return parts.bridge(settings, name)
     if settings.kafka_bootstrap is not None:
         raise LaunchError(
             f"--only kafka: KAFKA_BOOTSTRAP={settings.kafka_bootstrap} says that a broker is there already"
@@ -52,6 +54,12 @@ def _part(settings: Settings, name: str, say: Callable[[str], None]) -> parts.Pa
     broker = asyncio.run(choose(settings, say))
     assert broker.part is not None
     return broker.part
+
+
+def _need_free(settings: Settings, name: str, ports: dict[str, int]) -> None:
+    for setting, port in ports.items():
+        if not preflight.is_free(settings.host, port):
+            raise LaunchError(f"{name}: port {port} is already in use on {settings.host}; {setting} decides it")
 
 
 def _exec(part: parts.Part, claim: Claim, settings: Settings) -> NoReturn:

@@ -5,29 +5,10 @@ import socket
 from pathlib import Path
 
 from app.cli.launch.errors import LaunchError
-from app.cli.launch.parts import gateway_names, gateway_port
+from app.cli.launch.parts import BRIDGE, bridge_port, gateway_names, gateway_port, legacy_ports
 from app.config import Settings
 
 LEAST_FREE_BYTES = 200_000_000
-
-
-def check_settings(settings: Settings) -> None:
-    """Refuse ports that do not exist or that two processes would share.
-
-    Raises:
-        LaunchError: names the settings.
-    """
-    last = settings.port + settings.gateways - 1
-    if last > 65_535:
-        raise LaunchError(f"PORT={settings.port} with GATEWAYS={settings.gateways} counts up to {last}, past 65535")
-    if settings.kafka_bootstrap is not None:
-        return
-    for port in (settings.kafka_port, settings.kafka_port + 1):
-        if settings.port <= port <= last:
-            raise LaunchError(
-                f"port {port} is asked for twice: PORT={settings.port} counts up to {last}, and the broker uses "
-                f"KAFKA_PORT={settings.kafka_port} and {settings.kafka_port + 1}"
-            )
 
 
 def check_disk(data: Path) -> None:
@@ -56,12 +37,34 @@ def check_gateway_ports(settings: Settings) -> None:
     """See that each gateway can listen.
 
     Raises:
-        LaunchError: names each port that is in use.
+        LaunchError: names each port that is in use, in a line for each setting.
     """
-    ports = [gateway_port(settings, name) for name in gateway_names(settings)]
-    taken = [str(port) for port in ports if not is_free(settings.host, port)]
-    if taken:
-        raise LaunchError(_occupied(taken, settings.host, f"PORT (now {settings.port})"))
+    names = gateway_names(settings)
+    ports = {("PORT", settings.port): [gateway_port(settings, name) for name in names]}
+    if settings.legacy:
+        ports |= {
+            (setting, getattr(settings, setting.lower())): [legacy_ports(settings, name)[setting] for name in names]
+            for setting in ("HTTP_PORT", "GRPC_PORT")
+        }
+    lines = []
+    for (setting, first), asked in ports.items():
+        taken = [str(port) for port in asked if not is_free(settings.host, port)]
+        if taken:
+            lines.append(_occupied(taken, settings.host, f"{setting} (now {first})"))
+    if lines:
+        raise LaunchError("\n".join(lines))
+
+
+def bridge_port_in_use(settings: Settings) -> str | None:
+    """What to say when the bridge cannot listen.
+
+    Raises:
+        LaunchError: `HOST` is no address of this machine.
+    """
+    port = bridge_port(settings, BRIDGE)
+    if is_free(settings.host, port):
+        return None
+    return _occupied([str(port)], settings.host, f"AUERBACH_BRIDGE_PORT (now {settings.bridge_port})")
 
 
 def check_kafka_ports(settings: Settings) -> None:

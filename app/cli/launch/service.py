@@ -1,4 +1,4 @@
-"""`up`: broker, topics, processors, gateways, in this order; stopped in the reverse one."""
+"""`up`: broker, topics, processors, bridge, gateways, in this order; stopped in the reverse one."""
 
 import asyncio
 import os
@@ -6,21 +6,18 @@ import time
 from collections.abc import Callable, Coroutine
 from typing import TypeVar
 
-import aiohttp
-
 from app import bootstrap
-from app.cli.launch import parts, preflight
+from app.cli.launch import parts, preflight, rabbitmq
+from app.cli.launch.addresses import gateway_url, legacy
 from app.cli.launch.broker import choose, wait_ready
 from app.cli.launch.claims import Claim
-from app.cli.launch.errors import LaunchError
 from app.cli.launch.interrupts import make_gave_up, stop_signals
+from app.cli.launch.readiness import bridge_told, gateways_ready
 from app.cli.launch.supervisor import Supervisor
 from app.config import Settings
 
 _T = TypeVar("_T")
 Say = Callable[[str], None]
-READY_S = 120
-_POLL_S = 0.1
 
 
 def up(settings: Settings, *, restart: bool, say: Say) -> None:
@@ -28,11 +25,8 @@ def up(settings: Settings, *, restart: bool, say: Say) -> None:
 
     Raises:
         LaunchError: it cannot be started, or cannot go on.
-        SettingsError: nobody could authenticate.
         TopicsError: the topics are not as they must be.
     """
-    settings.need_authentication()
-    preflight.check_settings(settings)
     preflight.check_disk(settings.data)
     whole = Claim.take(settings.data, "up")
     whole.record(os.getpid())
@@ -69,17 +63,33 @@ async def _serve(settings: Settings, supervisor: Supervisor, say: Say) -> None:
     for name in (*processors, *gateways):
         await supervisor.claim(name)
     preflight.check_gateway_ports(settings)
+    no_bridge = await _claim_bridge(settings, supervisor)
     await _start_broker(settings, supervisor, say)
     made, layout = await _in_thread(lambda: bootstrap.make_topics(settings))
     say(f"topics: {len(made)} made, {layout.partitions} partitions each, log {layout.log_id}")
     await supervisor.start(*(parts.processor(settings, name) for name in processors))
+    # Between the two: what gateways do last still goes out, and what comes in is decided.
+    bridges = [parts.BRIDGE] if no_bridge is None else []
+    await supervisor.start(*(parts.bridge(settings, name) for name in bridges))
     await supervisor.start(*(parts.gateway(settings, name) for name in gateways))
-    say(f"started {', '.join((*processors, *gateways))}")
-    await _all_ready(settings, gateways)
+    say(f"started {', '.join((*processors, *bridges, *gateways))}")
+    await gateways_ready(settings, gateways)
     supervisor.settled()
     say(f"ready in {time.monotonic() - began:.1f} s; data in {settings.data}; Ctrl-C stops all of it")
-    say(f"chat page: {_url(settings, gateways[0])}")
+    say(f"chat page: {gateway_url(settings, gateways[0])}")
+    for line in filter(None, (legacy(settings, name) for name in gateways)):
+        say(line)
+    say(await bridge_told(settings) if no_bridge is None else f"bridge: off; {no_bridge}")
     await supervisor.failed()
+
+
+async def _claim_bridge(settings: Settings, supervisor: Supervisor) -> str | None:
+    """Make room for the bridge, or say why there is none."""
+    away = await rabbitmq.why_away(settings)
+    if away is not None:
+        return away
+    await supervisor.claim(parts.BRIDGE)
+    return rabbitmq.why_no_port(settings)
 
 
 async def _start_broker(settings: Settings, supervisor: Supervisor, say: Say) -> None:
@@ -92,31 +102,6 @@ async def _start_broker(settings: Settings, supervisor: Supervisor, say: Say) ->
         await supervisor.start(broker.part)
     await wait_ready(broker)
     say(f"kafka: {broker.what} at {broker.bootstrap}, ready in {time.monotonic() - began:.1f} s")
-
-
-async def _all_ready(settings: Settings, gateways: list[str]) -> None:
-    deadline = time.monotonic() + READY_S
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-        for name in gateways:
-            url = f"{_url(settings, name)}readyz"
-            while (fault := await _not_ready(session, url)) is not None:
-                if time.monotonic() > deadline:
-                    raise LaunchError(f"{name} is not ready after {READY_S} s: {url} says {fault}; see DATA/log")
-                await asyncio.sleep(_POLL_S)
-
-
-async def _not_ready(session: aiohttp.ClientSession, url: str) -> str | None:
-    try:
-        async with session.get(url) as response:
-            return None if response.status == 200 else f"{response.status} {(await response.text())[:200]}"
-    except (aiohttp.ClientError, TimeoutError) as failed:
-        return str(failed) or type(failed).__name__
-
-
-def _url(settings: Settings, gateway: str) -> str:
-    """The address to reach a gateway at from this machine."""
-    everywhere = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - read, not bound
-    return f"http://{everywhere.get(settings.host, settings.host)}:{parts.gateway_port(settings, gateway)}/"
 
 
 async def _first_to_end(*work: Coroutine[object, object, object]) -> None:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from app.cli.launch.errors import LaunchError
-from app.cli.launch.parts import gateway, gateway_port, processor
+from app.cli.launch.parts import bridge, gateway, gateway_port, processor
 from app.cli.main import NAMES
 from app.cli.settings import describe
 from app.config import Settings
@@ -57,7 +57,7 @@ def test_a_process_of_no_such_name_is_refused() -> None:
 
     assert (refused.returncode, refused.stderr) == (
         2,
-        "error: --only broker: must be kafka, processor-N or gateway-N\n",
+        "error: --only broker: must be kafka, processor-N, gateway-N or bridge-N\n",
     )
 
 
@@ -100,6 +100,51 @@ def test_gateways_count_up_from_the_first_port() -> None:
 
     assert [gateway_port(settings, f"gateway-{i}") for i in range(3)] == [9000, 9001, 9002]
     assert gateway_port(settings, "edge") == 9000
+
+
+def test_the_ports_of_the_replaced_service_count_up_where_they_are_served() -> None:
+    settings = Settings.model_validate({"legacy": True, "http_port": 9100, "grpc_port": 9200})
+
+    env = gateway(settings, "gateway-2").env
+
+    assert (env["HTTP_PORT"], env["GRPC_PORT"]) == ("9102", "9202")
+
+
+def test_bridges_count_up_from_their_own_port() -> None:
+    second = bridge(Settings.model_validate({"bridge_port": 9300, "data": "/data"}), "bridge-1")
+
+    assert second.command[3:] == ("bridge", "--bridge", "bridge-1", "--port", "9301")
+    assert second.env == {
+        "DATA": "/data",
+        "PYTHONUNBUFFERED": "1",
+        "AUERBACH_BRIDGE": "bridge-1",
+        "AUERBACH_BRIDGE_PORT": "9301",
+    }
+
+
+@pytest.mark.parametrize("command", ["up", "gateway"])
+def test_settings_that_do_not_go_together_are_told_beside_those_that_are_bad(command: str) -> None:
+    clash = {"AUERBACH_LEGACY": "1", "HTTP_PORT": "8080"}
+
+    refused = run(command, RABBITMQ_PORT="0", **clash)
+
+    assert refused.returncode == 2
+    assert [line.removeprefix("error: ").partition(":")[0] for line in refused.stderr.splitlines()] == [
+        "RABBITMQ_PORT",
+        "AUERBACH_JWT_SECRET",
+        "PORT, HTTP_PORT",
+    ]
+
+
+@pytest.mark.parametrize(
+    "command", [["up"], ["up", "--only", "kafka"], ["processor"], ["gateway"], ["topics", "check"]]
+)
+def test_a_bad_setting_of_any_part_stops_every_start(command: list[str]) -> None:
+    refused = run(*command, RABBITMQ_PORT="amqp", AUERBACH_AUTH="dev")
+
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: RABBITMQ_PORT: ")
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_a_gateway_past_the_last_port_is_refused() -> None:

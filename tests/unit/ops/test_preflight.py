@@ -75,19 +75,19 @@ def test_an_address_of_another_machine_is_refused() -> None:
         preflight.check_gateway_ports(settings(host="no-such-host.invalid"))
 
 
-@pytest.mark.parametrize("kafka_port", [8080, 8081, 8079])
-def test_ports_that_two_processes_would_share_are_refused(kafka_port: int) -> None:
-    with pytest.raises(LaunchError, match=r"asked for twice: PORT=8080 .* KAFKA_PORT="):
-        preflight.check_settings(settings(port=8080, gateways=2, kafka_port=kafka_port))
+def test_occupied_legacy_ports_are_named_each_with_its_setting(occupied: int) -> None:
+    free = free_ports(1)
+    with pytest.raises(LaunchError) as refused:
+        preflight.check_gateway_ports(settings(port=free, legacy=True, http_port=occupied, grpc_port=occupied))
+
+    assert [line.rpartition("set ")[2] for line in str(refused.value).splitlines()] == [
+        f"HTTP_PORT (now {occupied})",
+        f"GRPC_PORT (now {occupied})",
+    ]
 
 
-def test_ports_do_not_clash_with_a_broker_that_is_elsewhere() -> None:
-    preflight.check_settings(settings(port=8080, kafka_port=8080, kafka_bootstrap="kafka:9092"))
-
-
-def test_ports_past_the_last_are_refused() -> None:
-    with pytest.raises(LaunchError, match="PORT=65535 with GATEWAYS=2 counts up to 65536"):
-        preflight.check_settings(settings(port=65_535, gateways=2))
+def test_legacy_ports_that_are_not_served_may_be_occupied(occupied: int) -> None:
+    preflight.check_gateway_ports(settings(port=free_ports(1), http_port=occupied, grpc_port=occupied))
 
 
 def test_a_full_disk_is_one_line_that_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
