@@ -30,6 +30,12 @@ from web.end_offsets import EndOffsets, KafkaEnds
 from web.hub import Hub
 from web.intake import Intake
 from web.keys import keys_of
+from web.legacy import door as legacy
+from web.legacy.channels import Channels
+from web.legacy.session import FAILED as LEGACY_FAILED
+from web.legacy.session import LegacyDoor
+from web.legacy.sessions import LegacySessions
+from web.legacy.translation import Translations
 from web.log_reader import LogReader
 from web.presence import Presence
 from web.reads_client import OwnerCalls, Reads
@@ -120,8 +126,16 @@ class _Gateway:
             door,
             self.sessions,
             waits_for=self.waits_for,
-            opened=lambda: self.intake.begun and not self.closed,
+            opened=self.opened,
         )
+        self.legacy = LegacySessions()
+        self.legacy_app = legacy.application(
+            LegacyDoor(service, Translations(), Channels(), self.opened), self.legacy, self.waits_for
+        )
+
+    def opened(self) -> bool:
+        """Whether sockets are served: the log is read, and this is not the end."""
+        return self.intake.begun and not self.closed
 
     def waits_for(self) -> list[str]:
         """What keeps this gateway from serving."""
@@ -151,9 +165,12 @@ class _Gateway:
 async def _run(settings: Settings) -> None:
     # Nothing has begun that would have to be ended.
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, os._exit, 130)
-    listener = http.listening_socket(settings.host, settings.port)
+    listeners: list[socket.socket] = []
     rpc = None
     try:
+        listeners.append(http.listening_socket(settings.host, settings.port))
+        if settings.legacy:
+            listeners.append(http.listening_socket(settings.host, settings.http_port, "HTTP_PORT"))
         rpc = _rpc_server(settings)
         layout = await asyncio.to_thread(
             topics.check, settings.bootstrap, settings.app_id, settings.partitions_given, START_S
@@ -163,11 +180,12 @@ async def _run(settings: Settings) -> None:
                 aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, limit_per_host=8))
             )
             gateway = _Gateway(settings, layout, session)
-            await _serve(settings, gateway, listener, rpc, stack)
+            await _serve(settings, gateway, listeners, rpc, stack)
     finally:
         if rpc is not None:
             await rpc.stop(0)
-        listener.close()
+        for listener in listeners:
+            listener.close()
 
 
 def _rpc_server(settings: Settings) -> "RpcServer | None":
@@ -180,7 +198,11 @@ def _rpc_server(settings: Settings) -> "RpcServer | None":
 
 
 async def _serve(
-    settings: Settings, gateway: _Gateway, listener: socket.socket, rpc: "RpcServer | None", stack: AsyncExitStack
+    settings: Settings,
+    gateway: _Gateway,
+    listeners: list[socket.socket],
+    rpc: "RpcServer | None",
+    stack: AsyncExitStack,
 ) -> None:
     """Serve until a signal or a failure; whatever happens, what was started is ended in the reverse order."""
     stopped = _on_signals()
@@ -190,10 +212,11 @@ async def _serve(
     stack.push_async_callback(gateway.reader.close)
     stack.push_async_callback(gateway.hub.close)
     gateway.reader.start()
-    runner = web.AppRunner(gateway.app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    await web.SockSite(runner, listener, backlog=http.BACKLOG).start()
+    for app, listener in zip((gateway.app, gateway.legacy_app), listeners, strict=False):
+        runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        await web.SockSite(runner, listener, backlog=http.BACKLOG).start()
     if rpc is not None:
         stack.push_async_callback(rpc.stop)
         await rpc.start(gateway.reads, settings.request_timeout_s)
@@ -202,6 +225,7 @@ async def _serve(
         for work in (
             gateway.commander.run(),
             gateway.sessions.run(),
+            gateway.legacy.run(),
             *gateway.keeping_the_door(),
             log_watch.watch(gateway.log_id, gateway.look, gateway.on_look),
         )
@@ -228,13 +252,18 @@ async def _drain(gateway: _Gateway, settings: Settings) -> None:
     _log.info("gateway drains", sockets=len(gateway.sessions), pending=len(gateway.commander))
     await asyncio.sleep(settings.drain_delay_s)
     gateway.closed = True
-    await gateway.sessions.drain(CLOSE_S, spread_s=settings.drain_spread_s)
+    await asyncio.gather(
+        gateway.sessions.drain(CLOSE_S, spread_s=settings.drain_spread_s),
+        gateway.legacy.drain(CLOSE_S, spread_s=settings.drain_spread_s),
+    )
 
 
 async def _give_up(gateway: _Gateway) -> None:
     """This gateway has lost its place in the log, or the means to write to it: clients resume at another (4409)."""
     gateway.closed = True
-    await gateway.sessions.close_all(LOST_PLACE, CLOSE_S)
+    await asyncio.gather(
+        gateway.sessions.close_all(LOST_PLACE, CLOSE_S), gateway.legacy.close_all(LEGACY_FAILED, CLOSE_S)
+    )
 
 
 def _on_signals() -> asyncio.Future[None]:

@@ -34,16 +34,16 @@ class Handshake:
         if isinstance(known, Refused):
             if known.why == "unavailable":
                 return _unavailable(known.message)
-            return _problem(401, "unauthorized", known.message, {"WWW-Authenticate": "Bearer"})
+            return problem(401, "unauthorized", known.message, {"WWW-Authenticate": "Bearer"})
         response = prepared_socket()
         try:
             writer = await response.prepare(request)
         except web.HTTPBadRequest as bad:
-            return _problem(400, "invalid", bad.text or "no WebSocket handshake")
+            return problem(400, "invalid", bad.text or "no WebSocket handshake")
         except ConnectionResetError:
-            return _to_nobody()
+            return to_nobody()
         if request.transport is None:
-            return _to_nobody()
+            return to_nobody()
         session = Session(self._door, response, request.transport, writer, known)
         self._sessions.add(session)
         try:
@@ -54,19 +54,19 @@ class Handshake:
 
     async def no_method(self, _request: web.Request) -> web.Response:
         """Refuse what is no GET."""
-        return _problem(405, "method_not_allowed", "a socket is opened by GET", {"Allow": "GET"})
+        return problem(405, "method_not_allowed", "a socket is opened by GET", {"Allow": "GET"})
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         """What keeps anybody from opening a socket with this request, whoever it is."""
         # The page's origin first: a page that may not come in is told nothing else.
         if not self._origins.allow(request.headers.getall("Origin", ()), request.headers.get("Host", "")):
-            return _problem(403, "forbidden", "pages of this origin may not open sockets here (AUERBACH_ORIGINS)")
+            return problem(403, "forbidden", "pages of this origin may not open sockets here (AUERBACH_ORIGINS)")
         if not self._opened():
             return _unavailable("this gateway does not serve now")
         if request.headers.get("Upgrade", "").strip().lower() != "websocket":
-            return _problem(400, "invalid", "this is the door of WebSockets: `Upgrade: websocket` is missing")
+            return problem(400, "invalid", "this is the door of WebSockets: `Upgrade: websocket` is missing")
         if request.headers.get("Sec-WebSocket-Version") != VERSION:
-            return _problem(426, "invalid", f"WebSockets of version {VERSION} only", {"Sec-WebSocket-Version": VERSION})
+            return problem(426, "invalid", f"WebSockets of version {VERSION} only", {"Sec-WebSocket-Version": VERSION})
         return None
 
 
@@ -95,7 +95,7 @@ def _users(request: web.Request) -> list[str] | None:
     return [value for name, value in query if name == "user"]
 
 
-def _to_nobody() -> web.Response:
+def to_nobody() -> web.Response:
     """For a client that went before its turn came, as many do where a gateway is busy or was paused.
 
     aiohttp finds that it cannot be written, and lets go. It would close a socket, which is not ready for that.
@@ -104,10 +104,10 @@ def _to_nobody() -> web.Response:
 
 
 def _unavailable(detail: str) -> web.Response:
-    return _problem(503, "unavailable", detail, {"Retry-After": "1"})
+    return problem(503, "unavailable", detail, {"Retry-After": "1"})
 
 
-def _problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:
+def problem(status: int, code: str, detail: str, headers: dict[str, str] | None = None) -> web.Response:
     """A refusal (RFC 9457)."""
     return web.json_response(
         {"status": status, "code": code, "detail": detail},

@@ -37,13 +37,6 @@ def application(
 ) -> web.Application:
     """The routes. `waits_for` names what keeps the gateway from serving; sockets are refused until `opened`."""
 
-    async def healthz(_request: web.Request) -> web.Response:
-        return web.json_response({"status": "alive"})
-
-    async def readyz(_request: web.Request) -> web.Response:
-        missing = waits_for()
-        return web.json_response({"ready": not missing, "waiting_for": missing}, status=503 if missing else 200)
-
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
@@ -65,15 +58,30 @@ def application(
     app.router.add_get("/v1/ws", handshake.open, allow_head=False)
     app.router.add_route("*", "/v1/ws", handshake.no_method)
     app.router.add_get("/v1/config", config)
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
+    add_health(app, waits_for)
     if settings.metrics:
         app.router.add_get("/metrics", metrics)
     return app
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
+def add_health(app: web.Application, waits_for: WaitsFor) -> None:
+    """Tell at `/healthz` that the process is alive, and at `/readyz` whether it can serve."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "alive"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        missing = waits_for()
+        return web.json_response({"ready": not missing, "waiting_for": missing}, status=503 if missing else 200)
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+
+
+def listening_socket(host: str, port: int, setting: str = "PORT") -> socket.socket:
     """A socket that is bound to `host` and `port`, whose connections have small send buffers.
+
+    `setting`: what the port comes from, for the error.
 
     Raises:
         SettingsError: the address cannot be had.
@@ -92,7 +100,7 @@ def listening_socket(host: str, port: int) -> socket.socket:
             listener.close()
             raise
     except OSError as taken:
-        raise SettingsError(f"PORT: {host}:{port} cannot be listened on: {taken.strerror}") from taken
+        raise SettingsError(f"{setting}: {host}:{port} cannot be listened on: {taken.strerror}") from taken
     return listener
 
 

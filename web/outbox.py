@@ -42,6 +42,8 @@ class Outbox:
         "transport",
     )
 
+    live_limit_bytes = LIVE_LIMIT_BYTES
+
     def __init__(
         self,
         transport: asyncio.WriteTransport,
@@ -87,7 +89,7 @@ class Outbox:
         self._waiting_bytes += len(frame)
         if live:
             self._live += len(frame)
-            if self._live > LIVE_LIMIT_BYTES:
+            if self._live > self.live_limit_bytes:
                 self.discard()
                 self._on_slow()
                 return

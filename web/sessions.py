@@ -1,9 +1,12 @@
-"""All sockets of this gateway: their heartbeat and their drain."""
+"""All sockets of this gateway, of whichever protocol: their heartbeat and their drain."""
 
 import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from prometheus_client import Gauge
 
 from web import metrics
 from web.frames import HEARTBEAT_MS
@@ -21,36 +24,62 @@ SHORTEST_WAIT_MS = 1_000
 LONGEST_WAIT_MS = 30_000
 
 
-class Sessions:
-    """The open sessions. One sweep pings them all: each is due a heartbeat after its last, so they are due in order."""
+class Open(Protocol):
+    """An open socket."""
+
+    def beat(self, now: float) -> None:
+        """Its heartbeat is due at `now` (the loop's time)."""
+
+    def bye(self, reconnect_after_ms: int) -> None:
+        """This gateway drains: close as soon as what was asked is settled."""
+
+    def stop(self, code: int) -> None:
+        """Close with `code`."""
+
+    def abort(self) -> None:
+        """End the connection at once."""
+
+
+S = TypeVar("S", bound=Open)
+
+
+class Sockets(Generic[S]):
+    """The open sockets of one kind. One sweep looks at them all: each is due again `every_s` after its last beat, so
+    they are due in order.
+    """
+
+    every_s: float
+    between_slices_s: float = BETWEEN_SLICES_S
+    idle_s: float = IDLE_S
+    gauge: Gauge
 
     def __init__(self) -> None:
-        self._due: OrderedDict[Session, float] = OrderedDict()  # all that are open, and when each is pinged next
+        self._due: OrderedDict[S, float] = OrderedDict()  # all that are open, and when each is pinged next
         self._loop = asyncio.get_running_loop()
-        self._on_late: Callable[[Session], None] | None = None  # set when all are told to go
+        self._on_late: Callable[[S], None] | None = None  # set when all are told to go
         self._gone = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._due)
 
-    def add(self, session: Session) -> None:
+    def add(self, session: S) -> None:
         """A socket was opened."""
-        self._due[session] = self._loop.time() + HEARTBEAT_MS / 1000
-        metrics.SOCKETS.set(len(self._due))
+        self._due[session] = self._loop.time() + self.every_s
+        self.gauge.set(len(self._due))
         if self._on_late is not None:
             self._loop.call_soon(self._on_late, session)  # its handshake had begun before
 
-    def remove(self, session: Session) -> None:
+    def remove(self, session: S) -> None:
         """A socket has ended."""
         self._due.pop(session, None)
-        metrics.SOCKETS.set(len(self._due))
+        self.gauge.set(len(self._due))
         if not self._due:
             self._gone.set()
 
     async def run(self) -> None:
         """Ping until cancelled."""
         while True:
-            pause_s = BETWEEN_SLICES_S if self.sweep(self._loop.time()) else IDLE_S
+            pause_s = self.between_slices_s if self.sweep(self._loop.time()) else self.idle_s
             due = self._loop.time() + pause_s
             await asyncio.sleep(pause_s)
             metrics.LOOP_LAG_SECONDS.observe(max(0.0, self._loop.time() - due))
@@ -62,7 +91,7 @@ class Sessions:
             if session is None or self._due[session] > now:
                 return False
             session.beat(now)
-            self._due[session] = now + HEARTBEAT_MS / 1000
+            self._due[session] = now + self.every_s
             self._due.move_to_end(session)
         return True
 
@@ -84,7 +113,7 @@ class Sessions:
             for session in list(self._due):
                 session.abort()
 
-    async def _tell(self, tell: Callable[[Session], None], spread_s: float) -> None:
+    async def _tell(self, tell: Callable[[S], None], spread_s: float) -> None:
         """Call `tell` with each, in any order, spread over `spread_s`, and soon with each that comes after that."""
         self._on_late = tell
         sessions = random.sample(list(self._due), len(self._due))
@@ -105,3 +134,10 @@ class Sessions:
         except TimeoutError:
             return False
         return True
+
+
+class Sessions(Sockets[Session]):
+    """The sockets of `chat.v1.json`, pinged one by one."""
+
+    every_s = HEARTBEAT_MS / 1000
+    gauge = metrics.SOCKETS

@@ -477,7 +477,7 @@ async def test_a_socket_follows_at_most_its_limit_of_groups(gateway: Gateway, mo
 async def test_a_reader_that_is_too_slow_is_closed_and_others_are_not(
     gateway: Gateway, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "LIVE_LIMIT_BYTES", 200_000)
+    monkeypatch.setattr(outbox.Outbox, "live_limit_bytes", 200_000)
     client = await gateway.client()
     await create(client)
     slow, quick = await gateway.client(), await gateway.client()
@@ -498,7 +498,7 @@ async def test_a_reader_that_is_too_slow_is_closed_and_others_are_not(
 async def test_a_replay_is_read_at_the_readers_pace_and_never_counts(
     gateway: Gateway, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "LIVE_LIMIT_BYTES", 200_000)
+    monkeypatch.setattr(outbox.Outbox, "live_limit_bytes", 200_000)
     client = await gateway.client()
     await create(client)
     for i in range(300):

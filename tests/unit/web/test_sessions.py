@@ -50,8 +50,8 @@ async def test_ten_thousand_are_pinged_slice_by_slice_each_once() -> None:
 
 
 async def test_the_loop_turns_between_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(under_test, "HEARTBEAT_MS", 0)
-    monkeypatch.setattr(under_test, "BETWEEN_SLICES_S", 0)
+    monkeypatch.setattr(under_test.Sessions, "every_s", 0)
+    monkeypatch.setattr(under_test.Sessions, "between_slices_s", 0)
     sessions, made = opened(10 * SLICE)
     seen = [0]
     sweeping = asyncio.create_task(sessions.run())
