@@ -22,7 +22,9 @@ from app.reads import (
     STATE_MEMBERS,
     Answer,
     AnyRead,
+    Audience,
     MemberView,
+    ReadAudience,
     ReadEvents,
     ReadMembers,
     ReadMessages,
@@ -90,6 +92,8 @@ async def _say(partition: Partition, group: Group, log_id: str, read: AnyRead) -
             return await _state_at(tables, presence, group, read)
         case ReadPresence():
             return Answer(online=_online(presence, group, NAMES + 1))
+        case ReadAudience():
+            return Answer(audience=_audience(presence, group))
         case ReadMembers():
             return _members(group, read)
         case ReadEvents():
@@ -144,6 +148,12 @@ def _state(group: Group, presence: PartitionPresence | None) -> StateView:
 def _online(presence: PartitionPresence, group: Group, most: int) -> list[str]:
     """The members who are online, at most so many: a membership may end before its socket says so."""
     return list(islice((user for user in presence.online(group.id) if user in group.members), most))
+
+
+def _audience(presence: PartitionPresence, group: Group) -> Audience:
+    """Who misses a message; as soon as two are found who are offline nobody else is looked at."""
+    online = presence.online(group.id)
+    return Audience(group.name, len(group.members), list(islice((u for u in group.members if u not in online), 2)))
 
 
 def _member(user: str, member: Member, *, old: bool = False) -> MemberView:

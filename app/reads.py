@@ -83,7 +83,11 @@ class ReadPresence(Read, frozen=True, tag="presence"):
     """Those who are online now."""
 
 
-AnyRead = ReadSubscription | ReadEvents | ReadMessages | ReadState | ReadMembers | ReadPresence
+class ReadAudience(Read, frozen=True, tag="audience"):
+    """Who misses a message of this group now (docs/adr/029): asked by bridges, with `end` 0."""
+
+
+AnyRead = ReadSubscription | ReadEvents | ReadMessages | ReadState | ReadMembers | ReadPresence | ReadAudience
 
 
 class MemberView(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -113,6 +117,17 @@ class StateView(msgspec.Struct, frozen=True, kw_only=True):
     online_more: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class Audience(msgspec.Struct, frozen=True):
+    """A group as a message finds it: its name, how many members, and the first of those offline, at most two.
+
+    Two tell whether somebody other than any one sender is offline.
+    """
+
+    name: str
+    members: int
+    offline: list[str]
+
+
 class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An owner's answer to one read.
 
@@ -138,6 +153,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     members: list[MemberView] = []
     cursor: str | None = None  # where the next page of members begins; None behind the last
     online: list[str] | None = None  # the members who are online, cut at `ONLINE_NAMES`, as of `announced`
+    audience: Audience | None = None
     announced: int = 0  # how many changes of presence the owner had announced in this partition
 
 
