@@ -2,7 +2,7 @@
 #   make run PROCESSORS=2 GATEWAYS=2 PORT=8080 KAFKA_PORT=9092 DATA=.local
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench test lint format schemas lock clean venv browser compiler
+.PHONY: help run demo bench test lint format schemas lock clean venv browser rabbitmq compiler
 
 PYTHON ?= python3
 # Python's own options, wherever it runs: no prompt, no check for a newer pip.
@@ -37,7 +37,7 @@ bench: $(installed)
 
 # Two workers: most tests wait, for sessions to end and brokers to start. A file stays together; the longest come first.
 JOBS ?= 2
-test: $(installed) browser compiler
+test: $(installed) browser rabbitmq compiler
 	@exec $(py) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 lint: $(installed)
@@ -77,6 +77,22 @@ browser:
 	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } \
 	      >.venv/chromium.log 2>&1 || { tail -n 5 .venv/chromium.log >&2; exit 1; }; \
 	  else echo 'no Chromium: the tests of the chat page will fail (Debian: apt-get install chromium)'; fi
+
+# The bridges' tests run RabbitMQs of their own. Debian would start a service of it, on the port where `make run` looks for
+# one: it is kept from that by policy-rc.d (Debian Policy 9.3.3; one that is there already stays as it is).
+RABBITMQ_SERVER ?= /usr/lib/rabbitmq/bin/rabbitmq-server
+POLICY_RC_D ?= /usr/sbin/policy-rc.d
+rabbitmq:
+	@test -x '$(RABBITMQ_SERVER)' || command -v rabbitmq-server >/dev/null || \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo 'installing rabbitmq-server for the tests of the bridges (with Erlang: about a minute)'; \
+	    if [ ! -e '$(POLICY_RC_D)' ]; then \
+	      trap "rm -f '$(POLICY_RC_D)'" EXIT; trap 'exit 1' HUP INT TERM; \
+	      printf '#!/bin/sh\nexit 101\n' >'$(POLICY_RC_D)' && chmod 755 '$(POLICY_RC_D)'; \
+	    fi; \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends rabbitmq-server; } \
+	      >.venv/rabbitmq.log 2>&1 || { tail -n 5 .venv/rabbitmq.log >&2; exit 1; }; \
+	  else echo 'no RabbitMQ: the tests of the bridges will fail (Debian: apt-get install rabbitmq-server)'; fi
 
 # TypeScript's compiler holds the JavaScript client's declarations against its use; of exactly the version that is named.
 compiler:

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import aiohttp
+import msgspec
 
 from app.cli.launch.addresses import bridge_url, gateway_url
 from app.cli.launch.errors import LaunchError
@@ -32,7 +33,7 @@ async def bridge_told(settings: Settings) -> str:
     """The bridge in a line. RabbitMQ may be away for long: the bridge is looked at for a while, not waited for."""
     url = f"{bridge_url(settings, BRIDGE)}readyz"
     fault = await _fault_until(time.monotonic() + _LOOK_S, url)
-    how = "ready" if fault is None else f"not ready yet ({' '.join(fault.split())})"
+    how = "ready" if fault is None else f"not ready yet ({fault})"
     return f"{BRIDGE}: {how}; RabbitMQ at {settings.rabbitmq_place}; health {url}"
 
 
@@ -49,6 +50,18 @@ async def _fault_until(deadline: float, url: str) -> str | None:
 async def _fault(session: aiohttp.ClientSession, url: str) -> str | None:
     try:
         async with session.get(url) as response:
-            return None if response.status == 200 else f"{response.status} {(await response.text())[:200]}"
+            return None if response.status == 200 else _told(response.status, await response.text())
     except (aiohttp.ClientError, TimeoutError) as failed:
         return str(failed) or type(failed).__name__
+
+
+def _told(status: int, body: str) -> str:
+    """What a process that is not ready says of itself, in a line; what anything else says is shown as it is."""
+    try:
+        return f"waiting for {', '.join(msgspec.json.decode(body, type=_NotReady).waiting_for)}"
+    except msgspec.DecodeError:
+        return f"{status} {' '.join(body.split())[:200]}"
+
+
+class _NotReady(msgspec.Struct):
+    waiting_for: list[str]
