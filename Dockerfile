@@ -1,4 +1,4 @@
-# One image for every part: `python -m app processor`, `gateway`, `topics create`, …
+# One image for every part: `python -m app processor`, `gateway`, `bridge`, `topics create`, …
 # Only what requirements-runtime.lock names is installed, and nothing that builds or tests.
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -25,8 +25,9 @@ ENV PATH=/opt/auerbach/bin:$PATH PYTHONUNBUFFERED=1 DATA=/data HOST=0.0.0.0 PORT
 USER auerbach
 WORKDIR /data
 VOLUME /data
-EXPOSE 8080
-# A gateway's; docker-compose.yml has the processor's.
+# A gateway's, with the replaced service's WebSocket and gRPC; a bridge's health.
+EXPOSE 8080 8180 50051 8280
+# A gateway's; docker-compose.yml has the processor's and the bridge's.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f'http://127.0.0.1:{os.environ[\"PORT\"]}/readyz', timeout=4)"]
 ENTRYPOINT ["python", "-m", "app"]

@@ -24,13 +24,16 @@ def pins(lock: str) -> set[str]:
 
 
 def test_compose_runs_two_of_each_beside_kafka_and_makes_the_topics_first() -> None:
-    assert set(services()) == {"kafka", "topics", "processor-0", "processor-1", "gateway-0", "gateway-1"}
-    assert COMPOSE.count("condition: service_completed_successfully") == 2  # the processors' and the gateways' anchor
+    named = {"kafka", "topics", "processor-0", "processor-1", "gateway-0", "gateway-1", "rabbitmq", "bridge-0"}
+    assert set(services()) == named
+    # The processors' and the gateways' anchor, and the bridge.
+    assert COMPOSE.count("condition: service_completed_successfully") == 3
     assert "condition: service_healthy" in services()["topics"]
 
 
 def test_every_setting_in_compose_exists() -> None:
-    named = set(re.findall(r"^\s+(AUERBACH_[A-Z_]+|KAFKA_BOOTSTRAP):", COMPOSE, flags=re.MULTILINE))
+    ours = r"AUERBACH_[A-Z_]+|KAFKA_BOOTSTRAP|RABBITMQ_(?!DEFAULT_)[A-Z_]+|USER_SERVICE_[A-Z_]+"
+    named = set(re.findall(rf"^\s+({ours}):", COMPOSE, flags=re.MULTILINE))
 
     assert named
     assert named <= {str(field.alias) for field in Settings.model_fields.values()}
@@ -50,10 +53,44 @@ def test_a_gateway_in_compose_has_its_own_slot(name: str) -> None:
     assert f"AUERBACH_GATEWAY: {name}\n" in services()[name]
 
 
-def test_compose_publishes_on_this_machine_only() -> None:
-    published = re.findall(r"^      - (\S+:\S+:\d+)$", COMPOSE, flags=re.MULTILINE)
+def test_the_bridge_in_compose_logs_in_as_rabbitmq_lets_it() -> None:
+    rabbit, bridge = services()["rabbitmq"], services()["bridge-0"]
 
-    assert len(published) == 3
+    for ours, theirs in (("USERNAME", "USER"), ("PASSWORD", "PASS"), ("VIRTUAL_HOST", "VHOST")):
+        (value,) = re.findall(rf"^      RABBITMQ_{ours}: (\S+)$", bridge, flags=re.MULTILINE)
+        assert f"      RABBITMQ_DEFAULT_{theirs}: {value}\n" in rabbit
+    assert "RABBITMQ_HOST: rabbitmq\n" in bridge
+    assert "AUERBACH_BRIDGE: bridge-0\n" in bridge
+
+
+def test_defaults_in_compose_are_those_of_the_settings() -> None:
+    defaults = {str(field.alias): field.default for field in Settings.model_fields.values()}
+    said = dict(re.findall(r"\$\{(RABBITMQ_[A-Z_]+|USER_SERVICE_[A-Z_]+):-([^}]*)\}", COMPOSE))
+
+    assert said
+    assert said == {name: str(defaults[name]).lower() for name in said}
+
+
+@pytest.mark.parametrize(("name", "first"), [("gateway-0", 0), ("gateway-1", 1)])
+def test_a_gateway_in_compose_has_the_replaced_services_doors(name: str, first: int) -> None:
+    settings = Settings()
+
+    assert f"- 127.0.0.1:{settings.http_port + first}:{settings.http_port}\n" in services()[name]
+    assert f"- 127.0.0.1:{settings.grpc_port + first}:{settings.grpc_port}\n" in services()[name]
+    assert f" {settings.http_port} {settings.grpc_port} " in DOCKERFILE
+
+
+def test_the_bridges_health_in_compose_is_at_its_port() -> None:
+    port = Settings().bridge_port
+
+    assert f"http://127.0.0.1:{port}/readyz" in services()["bridge-0"]
+    assert f"- 127.0.0.1:{port}:{port}\n" in services()["bridge-0"]
+
+
+def test_compose_publishes_on_this_machine_only() -> None:
+    published = re.findall(r"^      - (\S+:\d+)$", COMPOSE, flags=re.MULTILINE)
+
+    assert len(published) == 9
     assert all(port.startswith("127.0.0.1:") for port in published)
 
 
