@@ -104,7 +104,7 @@ class Log:
         self._bootstrap = bootstrap
         self._layout = layout
         with kafka.reader(bootstrap) as consumer:
-            self.owners = _owners(consumer, layout)
+            self.owners = current_owners(consumer, layout)
             self.bounds = {p: Bounds(*kafka.offsets(consumer, topics.EVENTS, p)) for p in range(layout.partitions)}
 
     def begin(self, partition: int, *, earliest: bool) -> Place:
@@ -194,7 +194,7 @@ def committed_places(
     return {each.partition: Committed(each.offset, each.metadata or "") for each in found if each.offset >= 0}
 
 
-def _owners(consumer: Consumer, layout: Layout) -> dict[int, OwnerRecord]:
+def current_owners(consumer: Consumer, layout: Layout) -> dict[int, OwnerRecord]:
     owners: dict[int, OwnerRecord] = {}
     for p in range(layout.partitions):
         low, high = kafka.offsets(consumer, topics.OWNERS, p)

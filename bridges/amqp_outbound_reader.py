@@ -30,7 +30,9 @@ BATCH = 500
 COMMIT_S = 1.0
 # A generation's end waits so long for what is under way; what is not confirmed then is published again by the next one.
 FINISH_S = 5.0
-CLOSE_S = 3.0
+# The process's end must fit into what a bridge allows its parts (`bridges.bridge`).
+LAST_FINISH_S = 1.5
+ANSWER_S = 1.0
 # Nobody takes records: then the fetching stops, and the group is told all the same that we live.
 FULL_S = 0.2
 LEAST_PAUSE_S, MOST_PAUSE_S = 0.5, 15.0
@@ -89,6 +91,7 @@ class Receiver(Protocol):
 class _Generation:
     number: int
     fences: dict[int, Fence]
+    next: dict[int, int]
     committed: dict[int, Place]
 
 
@@ -131,7 +134,7 @@ class Reader:
     async def close(self) -> None:
         """Finish what is under way, commit, leave the group; waits for a broker that is away no longer than a bound."""
         self._closing.set()
-        await asyncio.to_thread(self._thread.join, FINISH_S + CLOSE_S)
+        await asyncio.to_thread(self._thread.join, LAST_FINISH_S + ANSWER_S)
 
     def _run(self) -> None:
         """Read, and after a failure begin anew with growing pauses, until closed."""
@@ -175,6 +178,7 @@ class Reader:
                     "heartbeat.interval.ms": min(1000, self._session_ms // 3),
                     "partition.assignment.strategy": "range",
                     "queued.max.messages.kbytes": 8_192,
+                    "on_commit": self._on_commit,
                 },
             )
         )
@@ -185,7 +189,7 @@ class Reader:
             self._follow(consumer)
         finally:
             try:
-                self._end(consumer, FINISH_S)
+                self._end(consumer, LAST_FINISH_S)
             finally:
                 consumer.close()
 
@@ -241,7 +245,7 @@ class Reader:
             if error is None:
                 # The group may have been rebalanced within the call that gave these.
                 generation = self._generation
-                if generation is not None and message.partition() in generation.fences:
+                if generation is not None and self._is_next(message, generation):
                     steps.append(self._step_of(message, generation.fences[message.partition()]))
             elif error.fatal() or error.code() in _OUT_OF_LOG:
                 raise kafka.ReadError(f"{message.topic()}/{message.partition()}: {error.str()}")
@@ -250,6 +254,22 @@ class Reader:
                 _log.warning("reading the log", error=error.str())
         if steps and self._generation is not None:
             self._on_loop(self._receiver.take, self._generation.number, _joined(steps))
+
+    def _is_next(self, message: Message, generation: _Generation) -> bool:
+        """Whether the record is the next of its partition; those before it came late from an earlier generation.
+
+        Raises:
+            ReadError: records are missing before it. The log has no holes: nothing compacts it, nothing is
+                transactional.
+        """
+        partition, offset = message.partition(), message.offset()
+        due = generation.next.get(partition)
+        if due is None or offset < due:
+            return False
+        if offset > due:
+            raise kafka.ReadError(f"{topics.EVENTS}/{partition}: {offset} came where {due} is due")
+        generation.next[partition] = offset + 1
+        return True
 
     def _step_of(self, message: Message, fence: Fence) -> Step:
         """Take in the next record of a partition.
@@ -297,7 +317,12 @@ class Reader:
             consumer.unassign()
             return
         self._numbers += 1
-        generation = _Generation(self._numbers, {p: Fence(place.epoch) for p, place in places.items()}, {})
+        generation = _Generation(
+            self._numbers,
+            {p: Fence(place.epoch) for p, place in places.items()},
+            {p: place.offset for p, place in places.items()},
+            {},
+        )
         self._generation = generation
         consumer.assign([TopicPartition(topics.EVENTS, p, place.offset) for p, place in places.items()])
         self._on_loop(self._receiver.begin, generation.number, places)
@@ -326,14 +351,14 @@ class Reader:
         generation, self._generation = self._generation, None
         if generation is not None:
             _log.warning("partitions lost: the group gave them to others", generation=generation.number)
-            self._wait(self._receiver.finish(generation.number, 0), CLOSE_S)
+            self._wait(self._receiver.finish(generation.number, 0), ANSWER_S)
         consumer.unassign()
 
     def _end(self, consumer: Consumer, within_s: float) -> None:
         """End the generation: wait for what is under way, and commit up to where it reached."""
         if self._generation is None:
             return
-        self._wait(self._receiver.finish(self._generation.number, within_s), within_s + CLOSE_S)
+        self._wait(self._receiver.finish(self._generation.number, within_s), within_s + ANSWER_S)
         try:
             self._commit(consumer, wait=True)
         finally:
@@ -358,6 +383,14 @@ class Reader:
             return
         generation.committed.update(moved)
 
+    def _on_commit(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
+        if error is None:
+            return
+        metrics.ERRORS.labels("commit").inc()
+        _log.warning("a position was not committed; it is tried again", error=error.str())
+        if self._generation is not None:
+            self._generation.committed.clear()
+
     def _observe_lag(self, consumer: Consumer) -> None:
         """From what librdkafka knows already: no request is made."""
         generation = self._generation
@@ -372,11 +405,16 @@ class Reader:
 
     def _wait(self, work: Coroutine[Any, Any, None], within_s: float) -> None:
         """Have the loop do something, and wait for it."""
+        # Where the loop is closed or held up, what is not committed is published again.
         try:
             future: Future[None] = asyncio.run_coroutine_threadsafe(work, self._loop)
-            future.result(within_s)
-        except (TimeoutError, RuntimeError):  # the loop is closed or held up: what is not committed is repeated
+        except RuntimeError:
             work.close()
+            return
+        try:
+            future.result(within_s)
+        except TimeoutError:
+            future.cancel()
 
     def _on_loop(self, call: Callable[..., None], *args: object) -> None:
         try:

@@ -16,6 +16,8 @@ from app.config import Settings, SettingsError
 from app.kafka import topics
 from app.telemetry import logger
 from bridges import health
+from bridges.amqp_inbound import Inbound
+from bridges.amqp_outbound import Outbound
 
 START_S = 10.0
 # What is under way when the end is asked for may take this long; then it is cut off, and comes again.
@@ -41,9 +43,11 @@ class Part(Protocol):
         """
 
 
-def parts_of(settings: Settings, layout: topics.Layout) -> list[Part]:  # noqa: ARG001
+def parts_of(settings: Settings, layout: topics.Layout) -> list[Part]:
     """The directions that the settings ask for."""
-    parts: list[Part] = []
+    parts: list[Part] = [Inbound(settings)]
+    if settings.amqp_events_exchange is not None or settings.amqp_push:
+        parts.append(Outbound(settings, layout))
     return parts
 
 

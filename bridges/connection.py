@@ -192,15 +192,40 @@ def _said(error: BaseException) -> str:
 
 
 async def _probe(connection: AbstractConnection) -> None:
-    """Ask for something every `PROBE_S`: a RabbitMQ that hangs, or a network that swallows, closes nothing."""
-    channel = await raw_channel(connection)
+    """Ask for something every `PROBE_S`: a RabbitMQ that hangs, or a network that swallows, closes nothing.
+
+    One that blocks publishers reads nothing of theirs until its alarm is over, this question included; it goes on
+    sending heartbeats, and aiormq ends a connection that has none.
+    """
+    channel: RawChannel | None = None
     while True:
-        await asyncio.sleep(PROBE_S)
+        await _unblocked(connection)
         try:
             async with asyncio.timeout(ANSWER_S):
+                channel = channel or await raw_channel(connection)
                 await channel.exchange_declare("amq.topic", passive=True)  # passive: needs no right
         except TimeoutError:
-            raise TimeoutError("no answer") from None
+            if not await blocked(connection):
+                raise TimeoutError("no answer") from None
+            channel = None  # aiormq closes a channel whose question was given up
+        await asyncio.sleep(PROBE_S)
+
+
+async def blocked(connection: AbstractConnection) -> bool:
+    """Whether RabbitMQ takes no messages on this connection now (its `connection.blocked`: memory or disk is short)."""
+    waiting = asyncio.ensure_future(_unblocked(connection))
+    await asyncio.wait({waiting}, timeout=0.01)
+    if waiting.done():
+        waiting.result()
+        return False
+    waiting.cancel()
+    return True
+
+
+async def _unblocked(connection: AbstractConnection) -> None:
+    transport = connection.transport
+    if transport is not None:
+        await transport.connection.ready()
 
 
 async def _end(tasks: set[asyncio.Future[Any]]) -> None:

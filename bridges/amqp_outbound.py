@@ -1,0 +1,118 @@
+"""AMQP out: the log's events to a durable topic exchange, and push records for members who are offline (protocol §8).
+
+A thread reads the log (`amqp_outbound_reader`), the flow holds what is under way (`amqp_outbound_flow`), a link keeps a
+connection on which one channel publishes with confirms (`amqp_outbound_channel`). At-least-once, in the order of seq in
+each group; what RabbitMQ has not confirmed is published again (docs/consumers.md, "From RabbitMQ").
+"""
+
+import asyncio
+
+from aio_pika.abc import AbstractConnection
+
+from app.config import Settings
+from app.kafka import topics
+from app.telemetry import logger
+from bridges.amqp_outbound_channel import Publisher
+from bridges.amqp_outbound_flow import Flow
+from bridges.amqp_outbound_reader import Reader
+from bridges.connection import Link, blocked
+from bridges.push import EXCHANGE as PUSH_EXCHANGE
+from bridges.push import Pushes
+
+LOOK_S = 10.0
+CLOSE_S = 1.0
+WATCH_S = 0.5
+
+_log = logger("bridge")
+
+
+class Outbound:
+    """The part of a bridge that publishes (`bridges.bridge.Part`)."""
+
+    name = "amqp-out"
+
+    def __init__(self, settings: Settings, layout: topics.Layout) -> None:
+        self._settings = settings
+        self._layout = layout
+        self._link: Link | None = None
+        self._reader: Reader | None = None
+        self._flow: Flow | None = None
+        self._blocked: str | None = None
+        self._drained = asyncio.Event()
+
+    def waits_for(self) -> list[str]:
+        """What keeps it from publishing."""
+        if self._link is None or self._reader is None:
+            return ["its start"]
+        waits = (self._link.waits_for, self._blocked, self._reader.waits_for)
+        return [what for what in waits if what is not None]
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Publish until `stopping` is set; then what is under way is confirmed, within a bound, and committed."""
+        settings = self._settings
+        pushes = Pushes(settings.bootstrap, self._layout) if settings.amqp_push else None
+        self._flow = Flow(settings.amqp_events_exchange, pushes)
+        self._link = Link(settings, self.name, stopping)
+        self._reader = Reader(
+            settings.bootstrap,
+            settings.app_id,
+            settings.session_timeout_s,
+            self._flow,
+            earliest=settings.amqp_events_from == "earliest",
+            look=self._look,
+        )
+        linked = asyncio.create_task(self._link.run(self._serve))
+        self._reader.start()
+        try:
+            await stopping.wait()
+            await self._reader.close()
+            self._drained.set()
+            await asyncio.wait({linked}, timeout=CLOSE_S)
+        finally:
+            linked.cancel()
+            if pushes is not None:
+                await pushes.close()
+        if linked.done() and not linked.cancelled():
+            linked.result()
+
+    async def _serve(self, connection: AbstractConnection) -> None:
+        """Publish on a connection until it, or the channel, ends; once drained, return."""
+        assert self._flow is not None
+        assert self._link is not None
+        publisher = await Publisher.open(connection, self._exchanges(), self._flow.change)
+        self._link.ready()
+        drained = asyncio.ensure_future(self._drained.wait())
+        publishing = asyncio.create_task(self._flow.publish_on(publisher))
+        watching = asyncio.create_task(self._watch(connection))
+        tasks = {drained, publishing, watching}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if publishing.done():
+                publishing.result()
+        finally:
+            self._blocked = None
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=CLOSE_S)
+
+    async def _watch(self, connection: AbstractConnection) -> None:
+        """Say when RabbitMQ takes no messages: what is under way then waits, and nothing more is read."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            full = await blocked(connection)
+            if full and self._blocked is None:
+                self._blocked = (
+                    f"RabbitMQ at {self._settings.rabbitmq_place}: its alarm of memory or disk blocks publishers"
+                )
+                _log.error("bridge waits", part=self.name, cause=self._blocked)
+            elif not full and self._blocked is not None:
+                self._blocked = None
+                _log.info("bridge serves again: RabbitMQ's alarm is over", part=self.name)
+
+    def _exchanges(self) -> dict[str, str]:
+        events, push = self._settings.amqp_events_exchange, self._settings.amqp_push
+        return {**({events: "topic"} if events else {}), **({PUSH_EXCHANGE: "headers"} if push else {})}
+
+    def _look(self) -> topics.Layout:
+        settings = self._settings
+        return topics.check(settings.bootstrap, settings.app_id, settings.partitions_given, LOOK_S)
