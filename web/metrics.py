@@ -33,8 +33,11 @@ GAPS = Counter("auerbach_gateway_gaps", "Subscriptions that had to fetch events 
 CLOSES = Counter("auerbach_gateway_closes", "Sockets closed by us, by code.", ["code"])
 OWNER_READS = Counter("auerbach_gateway_owner_reads", "Reads asked of owners, by result.", ["result"])
 RPC_CALLS = Counter("auerbach_gateway_rpc_calls", "Calls of the replaced service's gRPC, by status code.", ["code"])
-PRESENCE_REPORTS = Counter("auerbach_gateway_presence_reports", "Reports to owners of who is online, by word.", ["word"])
+PRESENCE_REPORTS = Counter(
+    "auerbach_gateway_presence_reports", "Reports to owners of who is online, by word.", ["word"]
+)
 PRESENCE_FRAMES = Counter("auerbach_gateway_presence_frames", "Changes of presence given to a group's followers.")
+RPC_UNDER_WAY = Gauge("auerbach_gateway_rpc_under_way", "Calls of that gRPC that wait for a group's owner.")
 ERRORS = Counter("auerbach_gateway_errors", "Exceptions caught at an edge, by place.", ["place"])
 
 

@@ -93,9 +93,11 @@ class ChatService:
     async def _until_the_end(self) -> AsyncIterator[None]:
         async with asyncio.timeout_at(self._ends_at) as bound:
             self._under_way.add(bound)
+            metrics.RPC_UNDER_WAY.inc()
             try:
                 yield
             finally:
+                metrics.RPC_UNDER_WAY.dec()
                 self._under_way.discard(bound)
 
     def _deadline(self, call: Call) -> float:
