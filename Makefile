@@ -2,7 +2,7 @@
 #   make run PROCESSORS=2 GATEWAYS=2 PORT=8080 KAFKA_PORT=9092 DATA=.local
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench test lint format schemas lock clean venv browser rabbitmq compiler
+.PHONY: help run demo bench test lint format schemas proto lock clean venv browser rabbitmq compiler
 
 PYTHON ?= python3
 # Python's own options, wherever it runs: no prompt, no check for a newer pip.
@@ -19,6 +19,7 @@ help:
 	@echo 'make lint    style, types, import layers, dependencies, spelling'
 	@echo 'make format  put the code in its form'
 	@echo 'make schemas write docs/schemas anew from the types'
+	@echo 'make proto   write the module of the gRPC messages anew from their proto'
 	@echo 'make lock    pin every dependency anew, with hashes'
 	@echo 'make clean   remove what was installed and cached here; chat data in DATA stays'
 
@@ -55,6 +56,10 @@ format: $(installed)
 # Held by tests/unit/ops/test_schemas.py.
 schemas: $(installed)
 	@exec $(py) -m app schemas docs/schemas
+
+# Held by tests/unit/web/test_rpc_proto.py.
+proto: $(installed)
+	@exec $(py) -m grpc_tools.protoc -Iweb/rpc --python_out=web/rpc --pyi_out=web/rpc chatservice.proto
 
 venv: $(installed)
 
