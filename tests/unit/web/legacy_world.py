@@ -1,0 +1,102 @@
+"""The replaced service's port around an in-memory log, and clients that are as strict as old apps."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from tests.support.old_app import OldApp, address
+from tests.unit.web.world import World
+from web import http
+from web.legacy import door
+from web.legacy.channels import Channels
+from web.legacy.session import LegacyDoor
+from web.legacy.sessions import LegacySessions
+from web.legacy.translation import Translations
+from web.presence import Presence, PresenceChange
+
+
+class FakePresence(Presence):
+    """Remembers what it is told, and announces it as an owner would if there were no other gateway."""
+
+    def __init__(self, world: World) -> None:
+        self.calls: list[tuple[str, str, str | None]] = []
+        self.online: dict[tuple[str, str], set[str | None]] = {}
+        self._world = world
+
+    def enter(self, group: str, user: str, channel: str | None = None) -> None:
+        self.calls.append(("enter", user, channel))
+        channels = self.online.setdefault((group, user), set())
+        again = ((user, channel),) if channels and channel is not None else ()
+        joined = () if channels else (user,)
+        channels.add(channel)
+        self._signal(PresenceChange(group, joined=joined, again=again))
+
+    def leave(self, group: str, user: str, channel: str | None = None) -> None:
+        self.calls.append(("leave", user, channel))
+        channels = self.online[group, user]
+        channels.remove(channel)
+        if not channels:
+            self._signal(PresenceChange(group, left=(user,)))
+
+    def _signal(self, change: PresenceChange) -> None:
+        if change.joined or change.left or change.again:
+            asyncio.get_running_loop().call_soon(self._world.hub.signal, change)
+
+
+class LegacyGateway:
+    """The old port of a world, on a free port of this machine."""
+
+    def __init__(self, world: World, session: aiohttp.ClientSession) -> None:
+        self.world = world
+        self.http = session
+        self.sessions = LegacySessions()
+        self.is_open = True
+        self.port = 0
+
+    async def connect(self, group: str = "g", user: str = "alice") -> OldApp:
+        """An old app's socket; nothing has been read."""
+        return OldApp(await self.http.ws_connect(address(self.port, group, user), max_msg_size=0), group)
+
+    async def member(self, group: str = "g", user: str = "alice") -> OldApp:
+        """An old app that was told that it is connected."""
+        app = await self.connect(group, user)
+        assert await app.next() == (user, "client connected to the group")
+        return app
+
+
+@asynccontextmanager
+async def running(world: World) -> AsyncIterator[LegacyGateway]:
+    """The old port, serving `world`."""
+    presence = FakePresence(world)
+    world.presence = presence
+    world.service = type(world.service)(
+        world.commander, world, world.hub, presence, request_timeout_s=world.service.request_timeout_s
+    )
+    async with aiohttp.ClientSession() as session:
+        gateway = LegacyGateway(world, session)
+        shared = LegacyDoor(world.service, Translations(), Channels(), lambda: gateway.is_open)
+        runner = web.AppRunner(door.application(shared, gateway.sessions, list), shutdown_timeout=0.2)
+        await runner.setup()
+        listener = http.listening_socket("127.0.0.1", 0)
+        await web.SockSite(runner, listener).start()
+        gateway.port = runner.addresses[0][1]
+        tasks = [asyncio.create_task(world.commander.run())]
+        try:
+            yield gateway
+        finally:
+            for task in tasks:
+                task.cancel()
+            await session.close()
+            await gateway.sessions.drain(0.5)
+            await runner.cleanup()
+
+
+async def until(look: Callable[[], Any], within_s: float = 15) -> None:
+    """Wait until `look` says so."""
+    async with asyncio.timeout(within_s):
+        while not look():
+            await asyncio.sleep(0.005)
