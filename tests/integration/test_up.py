@@ -63,6 +63,16 @@ def test_one_command_says_what_it_took_and_where_the_page_is(service: Stack) -> 
         assert page.headers["Content-Type"].startswith("text/html")
 
 
+def test_without_a_rabbitmq_everything_else_runs_and_a_line_says_how_to_have_one(service: Stack) -> None:
+    eventually(lambda: "\nbridge: off; " in service.printed(), within_s=30, what="the bridge's line")
+
+    line = service.printed().splitlines()[5]
+
+    assert line.startswith("bridge: off; no RabbitMQ answers at 127.0.0.1:1, virtual host /; ")
+    assert "apt-get install rabbitmq-server" in line
+    assert not (service.data / "run" / "bridge-0.pid").exists()
+
+
 def test_each_process_has_its_pid_and_its_log(service: Stack) -> None:
     assert all(is_alive(service.pid(name)) for name in ALL)
     assert "Kafka Server started" in service.log("kafka")
