@@ -123,9 +123,12 @@ class Worker(Part):
 class Gateway(Part):
     """One gateway, in development mode, on a free port of its own."""
 
-    def __init__(self, lab: "Lab", name: str, *, program: Sequence[str] = ("-m", "app", "gateway")) -> None:
+    def __init__(
+        self, lab: "Lab", name: str, *, program: Sequence[str] = ("-m", "app", "gateway"), **settings: str
+    ) -> None:
         self.port = free_ports(1)
-        super().__init__(lab, name, [*program, "--gateway", name, "--port", str(self.port)], AUERBACH_AUTH="dev")
+        arguments = ["--gateway", name, "--port", str(self.port)]
+        super().__init__(lab, name, [*program, *arguments], **{"AUERBACH_AUTH": "dev", **settings})
 
     def wait_ready(self, within_s: float = _START_S) -> None:
         """Wait until it says that it can serve."""
@@ -156,9 +159,11 @@ class Lab:
         """Start a processor; it is stopped with the lab."""
         return self.owns(Worker(self, name, program=program))
 
-    def gateway(self, name: str = "gateway-0", program: Sequence[str] = ("-m", "app", "gateway")) -> Gateway:
+    def gateway(
+        self, name: str = "gateway-0", program: Sequence[str] = ("-m", "app", "gateway"), **settings: str
+    ) -> Gateway:
         """Start a gateway; it is stopped with the lab."""
-        return self.owns(Gateway(self, name, program=program))
+        return self.owns(Gateway(self, name, program=program, **settings))
 
     def owns(self, part: P) -> P:
         """Have a process stopped with the lab."""

@@ -30,6 +30,7 @@ DEADLINES_S = {
     "fan_out": 5 * _MINUTES_S,
     "idle": 5 * _MINUTES_S,
     "resume": 5 * _MINUTES_S,
+    "history_rpc": 5 * _MINUTES_S,
     "round_trip": 5 * _MINUTES_S,
     "latency": 5 * _MINUTES_S,
     "throughput": 10 * _MINUTES_S,

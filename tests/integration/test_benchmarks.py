@@ -22,6 +22,7 @@ TOLD_LAST = {
     "idle": "following a group",
     "round_trip": "p99.9",
     "resume": "rise for each client",
+    "history_rpc": "last 50 of 300 against last 50 of 100",
     "road": "CPU of the broker / bare Kafka",
     "stalls": "SIGKILL, with the supervisor",
 }
