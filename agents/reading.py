@@ -91,7 +91,7 @@ async def _say(partition: Partition, group: Group, log_id: str, read: AnyRead) -
         case ReadState():
             return await _state_at(tables, presence, group, read)
         case ReadPresence():
-            return Answer(online=_online(presence, group, NAMES + 1))
+            return Answer(online=_online(presence, group, read.limit), announced=presence.announced)
         case ReadAudience():
             return Answer(audience=_audience(presence, group))
         case ReadMembers():

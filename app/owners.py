@@ -1,6 +1,7 @@
 """Who owns each partition, as the owners topic tells it (design §3)."""
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 
@@ -14,6 +15,11 @@ class Owners:
         self._log_id = log_id
         self._owners: dict[int, OwnerRecord] = {}
         self._changed = [asyncio.Event() for _ in range(partitions)]
+        self._listeners: list[Callable[[int], None]] = []
+
+    def listen(self, on_change: Callable[[int], None]) -> None:
+        """Call `on_change` with each partition that has another owner from now on, or the same under a new claim."""
+        self._listeners.append(on_change)
 
     def get(self, partition: int) -> OwnerRecord | None:
         """The owner, if one is known."""
@@ -28,6 +34,8 @@ class Owners:
         if known is None or owner.epoch > known.epoch or owner.url != known.url:
             changed, self._changed[partition] = self._changed[partition], asyncio.Event()
             changed.set()
+            for on_change in self._listeners:
+                on_change(partition)
 
     async def change(self, partition: int, timeout_s: float) -> None:
         """Wait until the partition has another owner, at most `timeout_s`."""

@@ -80,7 +80,9 @@ class ReadMembers(Read, frozen=True, tag="members"):
 
 
 class ReadPresence(Read, frozen=True, tag="presence"):
-    """Those who are online now."""
+    """Those who are online now, at most `limit`."""
+
+    limit: int
 
 
 class ReadAudience(Read, frozen=True, tag="audience"):

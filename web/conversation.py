@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from app.domain.commands import COMMANDS
 from app.domain.outcomes import Rejection
 from app.reads import Answer
@@ -27,6 +29,7 @@ from web.requests import (
     Subscribe,
     SubscribeMany,
     Unsubscribe,
+    WhoIsOnline,
     to_ask,
     to_command,
 )
@@ -92,6 +95,7 @@ class Conversation:
         return Subscriptions(
             service.hub,
             service.reads,
+            service.presence,
             user=self.user,
             outbox=outbox,
             asking=self._asking,
@@ -114,7 +118,7 @@ class Conversation:
             case Unsubscribe():
                 self._in_flight += 1
                 self._lanes.enter(ask.group, lambda done: self._unsubscribe(request, ask, done), exclusive=True)
-            case History() | State() | Members():
+            case History() | State() | Members() | WhoIsOnline():
                 self._read(request, ask.group, lambda deadline: self._question(request, ask, deadline))
 
     async def room(self) -> None:
@@ -195,8 +199,14 @@ class Conversation:
             self._settled(done, weight)
 
     async def _question(self, request: Request, ask: Question, deadline: float) -> None:
+        presence = self._service.presence
         async with self._asking:
+            if isinstance(ask, WhoIsOnline):
+                await presence.heard(ask.group, deadline)  # who asks has been told that it is subscribed
             answer = await self._service.reads.ask(ask.group, lambda end: read_for(ask, self.user, end), deadline)
+            if answer.state is not None:
+                state = presence.state_for(answer.state, ask.group, None)
+                answer = msgspec.structs.replace(answer, state=state)
             await self._outbox.drained()
             if answer.refusal is not None:
                 self._refuse(request, answer.refusal)
@@ -213,7 +223,9 @@ class Conversation:
         subscription, answer = prepared
         if self._subscriptions.busy:
             answer = without_page(answer)  # this socket's replays wait for its reader: the page is fetched again then
-        state = {} if answer.state is None else {"state": answer.state}
+        state = {}
+        if answer.state is not None:
+            state["state"] = self._service.presence.state_for(answer.state, ask.group, self.user)
         self._reply(request, **_begins(ask.group, answer), **state)
         self._subscriptions.establish(subscription, answer)
 

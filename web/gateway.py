@@ -38,6 +38,7 @@ from web.legacy.sessions import LegacySessions
 from web.legacy.translation import Translations
 from web.log_reader import LogReader
 from web.presence import Presence
+from web.presence_reporter import posting
 from web.reads_client import OwnerCalls, Reads
 from web.revocations import Revocations
 from web.session import LOST_PLACE, Door
@@ -101,8 +102,21 @@ class _Gateway:
         self.keys = keys_of(settings, session)
         revocations = Revocations()
         self.admissions = Admissions(revocations)
+        self.presence = Presence(
+            signal=self.hub.signal,
+            owners=self.owners,
+            post=posting(session),
+            gateway=origin,
+            partitions=layout.partitions,
+            epoch=lambda partition: self.intake.epoch(partition),  # noqa: PLW0108 - the intake is made behind this
+        )
+        self.hub.on_followed = self.presence.on_followed
         self.intake = Intake(
-            hub=self.hub, commander=self.commander, owners=self.owners, on_revocations=self.admissions.revoke
+            hub=self.hub,
+            commander=self.commander,
+            owners=self.owners,
+            on_revocations=self.admissions.revoke,
+            on_announcement=self.presence.hear,
         )
         self.reader = LogReader(settings.bootstrap, layout, self.intake, self._fail)
         ends = KafkaEnds(settings.bootstrap)
@@ -111,7 +125,7 @@ class _Gateway:
         self.reads = reads = Reads(
             self.owners, self.ends, self.calls, partitions=layout.partitions, epoch=self.intake.epoch
         )
-        self.presence = Presence()
+        self.presence.ask_through(reads)
         service = Service(self.commander, reads, self.hub, self.presence, settings.request_timeout_s)
         self.sessions = Sessions()
         self.look = functools.partial(topics.find_log_id, ends.admin, LOOK_S)
@@ -211,6 +225,7 @@ async def _serve(
     stack.push_async_callback(gateway.producer.close, FLUSH_S)
     stack.push_async_callback(gateway.reader.close)
     stack.push_async_callback(gateway.hub.close)
+    stack.push_async_callback(gateway.presence.close)
     gateway.reader.start()
     for app, listener in zip((gateway.app, gateway.legacy_app), listeners, strict=False):
         runner = web.AppRunner(app, handle_signals=False, access_log=None, shutdown_timeout=1.0)
@@ -224,6 +239,7 @@ async def _serve(
         asyncio.create_task(work)
         for work in (
             gateway.commander.run(),
+            gateway.presence.run(),
             gateway.sessions.run(),
             gateway.legacy.run(),
             *gateway.keeping_the_door(),

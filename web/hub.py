@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from app.telemetry import logger
 from web import metrics
@@ -23,11 +23,13 @@ class Hub:
     """The followers of each group, by the group's Kafka key.
 
     Events that are published in one turn of the loop are given out together, when `flush` is called or the loop turns.
-    `held`: transports that are not to be written to here; their outboxes put them there.
+    `held`: transports that are not to be written to here; their outboxes put them there. `on_followed` is told when a
+    group gets its first follower, and when it has lost its last one.
     """
 
     def __init__(self) -> None:
         self.held: set[asyncio.WriteTransport] = set()
+        self.on_followed: Callable[[str, bool], None] = lambda _group, _is_followed: None
         self._given = Given()
         self._groups: dict[bytes, Followers] = {}
         self._published: dict[bytes, list[LiveEvent]] = {}
@@ -44,6 +46,7 @@ class Hub:
         if group is None:
             group = self._groups[key] = Followers(self.held, self._given)
             metrics.FOLLOWED.set(len(self._groups))
+            self.on_followed(key.decode(), True)
         group.add(follower)
 
     def advance(self, follower: Follower, cursor: int) -> None:
@@ -61,6 +64,7 @@ class Hub:
         if not len(group):
             del self._groups[key]
             metrics.FOLLOWED.set(len(self._groups))
+            self.on_followed(key.decode(), False)
 
     def publish(self, key: bytes, event: LiveEvent) -> None:
         """Give `event` to all who follow, after what was published before it."""

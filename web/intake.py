@@ -10,6 +10,7 @@ from app.kafka import topics
 from app.log.fence import Fence
 from app.log.records import ClaimRecord, EventRecord, RecordError, decode_record
 from app.owners import Owners, parse_owner
+from app.presence import Announcement, decode_announcement, place_of_announcement
 from app.reads import decode_outcome
 from app.revocations import Revocation, parse_revocation
 from app.telemetry import logger
@@ -22,6 +23,9 @@ from web.log_reader import RawRecord, Start
 
 _log = logger("web")
 
+# (partition, (epoch, number), announcement) → whether it counts.
+OnAnnouncement = Callable[[int, tuple[int, int], Announcement], bool]
+
 
 class _Instant(msgspec.Struct, frozen=True):
     at: str
@@ -33,7 +37,8 @@ _instant_decoder = msgspec.json.Decoder(_Instant)
 class Intake:
     """Takes batches from the log reader, on the loop. Void records are heard by nobody (design I4).
 
-    `on_revocations` is told what the revocations topic holds, before reading begins, and what is added to it.
+    `on_revocations` is told what the revocations topic holds, before reading begins, and what is added to it;
+    `on_announcement` each announcement of presence in a group that is followed here.
     """
 
     def __init__(
@@ -43,11 +48,13 @@ class Intake:
         commander: Commander,
         owners: Owners,
         on_revocations: Callable[[list[Revocation]], None] = lambda _: None,
+        on_announcement: OnAnnouncement = lambda _partition, _place, _announcement: True,
     ) -> None:
         self._hub = hub
         self._commander = commander
         self._owners = owners
         self._on_revocations = on_revocations
+        self._on_announcement = on_announcement
         self._revocations: list[Revocation] = []
         self._origin = commander.origin.encode()
         self._fences: dict[int, Fence] = {}
@@ -86,6 +93,8 @@ class Intake:
                 fate = self._event(record)
             elif topic == topics.REPLIES:
                 fate = self._reply(record)
+            elif topic == topics.SIGNALS:
+                fate = self._signal(record)
             elif topic == topics.REVOCATIONS:
                 fate = self._revocation(record)
             else:
@@ -141,6 +150,17 @@ class Intake:
             _log.error("a record of the replies topic is no outcome", partition=record.partition(), why=str(bad))
             return "bad"
         return "delivered"
+
+    def _signal(self, record: RawRecord) -> str:
+        if not self._hub.follows(record.key() or b""):
+            return "dropped"
+        try:
+            place = place_of_announcement(record.headers())
+            announcement = decode_announcement(record.value() or b"")
+        except (msgspec.MsgspecError, ValueError) as bad:
+            _log.error("a record of the signals topic is no announcement", partition=record.partition(), why=str(bad))
+            return "bad"
+        return "delivered" if self._on_announcement(record.partition(), place, announcement) else "void"
 
     def _revocation(self, record: RawRecord) -> str:
         told = parse_revocation(record.key(), record.value())

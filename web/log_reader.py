@@ -72,10 +72,10 @@ class Receiver(Protocol):
 
 
 class LogReader:
-    """Reads all partitions of the events, replies, owners and revocations topics, assigned by hand.
+    """Reads all partitions of the events, replies, signals, owners and revocations topics, assigned by hand.
 
     Events of a partition are read from the place that its latest owner record names, with the epoch in force there;
-    without a record from offset 0. Replies are read from the end: those for this process are yet to come.
+    without a record from offset 0. Replies and signals are read from the end: those for this process are yet to come.
     """
 
     def __init__(
@@ -136,6 +136,8 @@ class LogReader:
         # Replies first: none that answers a command of this process may come before the place where reading begins.
         replies = [TopicPartition(topics.REPLIES, p, kafka.offsets(consumer, topics.REPLIES, p)[1]) for p in partitions]
         start = Start()
+        # Signals are of now: who is online is told by owners, and what changes after that is read from here.
+        signals = [TopicPartition(topics.SIGNALS, p, kafka.offsets(consumer, topics.SIGNALS, p)[1]) for p in partitions]
         owner_places = []
         for p in partitions:
             low, high = kafka.offsets(consumer, topics.OWNERS, p)
@@ -163,7 +165,7 @@ class LogReader:
             offset = max(offset, low)
             start.events[p], start.ends[p] = (offset, epoch), end
             event_places.append(TopicPartition(topics.EVENTS, p, offset))
-        consumer.assign([*replies, *owner_places, *revocation_places, *event_places])
+        consumer.assign([*replies, *signals, *owner_places, *revocation_places, *event_places])
         return start
 
     def _read_once(self, consumer: Consumer) -> None:

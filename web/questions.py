@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from app.reads import Answer, AnyRead, ReadMembers, ReadMessages, ReadState
-from web.requests import History, Members, Question, State
+from app.presence import NAMES
+from app.reads import Answer, AnyRead, ReadMembers, ReadMessages, ReadPresence, ReadState
+from web.requests import History, Members, Question, State, WhoIsOnline
 
 
 def read_for(ask: Question, user: str, end: int) -> AnyRead:
@@ -17,6 +18,8 @@ def read_for(ask: Question, user: str, end: int) -> AnyRead:
             return ReadState(group=ask.group, user=user, end=end, at_seq=ask.at_seq)
         case Members():
             return ReadMembers(group=ask.group, user=user, end=end, limit=ask.limit, cursor=ask.cursor)
+        case WhoIsOnline():
+            return ReadPresence(group=ask.group, user=user, end=end, limit=NAMES + 1)
 
 
 def told(ask: Question, answer: Answer) -> dict[str, Any]:
@@ -28,3 +31,6 @@ def told(ask: Question, answer: Answer) -> dict[str, Any]:
             return {"state": answer.state}
         case Members():
             return {"members": answer.members} | ({"cursor": answer.cursor} if answer.cursor is not None else {})
+        case WhoIsOnline():
+            online = answer.online or []
+            return {"online": online[:NAMES]} | ({"online_more": True} if len(online) > NAMES else {})

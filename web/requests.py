@@ -95,7 +95,13 @@ class Members(msgspec.Struct, frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-Question = History | State | Members
+class WhoIsOnline(msgspec.Struct, frozen=True):
+    """Those who are online in the group now."""
+
+    group: str
+
+
+Question = History | State | Members | WhoIsOnline
 Ask = Ping | Auth | Subscribe | SubscribeMany | Unsubscribe | Question
 
 _asks: dict[str, type[Any]] = {
@@ -106,6 +112,7 @@ _asks: dict[str, type[Any]] = {
     "history": History,
     "state": State,
     "members": Members,
+    "presence": WhoIsOnline,
 }
 TYPES = frozenset({*COMMANDS, *_asks})
 _OURS = frozenset({"id", "by", "origin"})  # of a command: never a client's

@@ -10,6 +10,7 @@ from app.reads import Answer, AnyRead, ReadEvents, ReadSubscription
 from web import frames
 from web.hub import Hub
 from web.outbox import Outbox
+from web.presence import Presence
 from web.reads_client import ReadPort
 from web.requests import LOG_CHARS, Subscribe
 from web.subscription import Fetch, Subscription
@@ -33,6 +34,7 @@ class Subscriptions:
         self,
         hub: Hub,
         reads: ReadPort,
+        presence: Presence,
         *,
         user: str,
         outbox: Outbox,
@@ -41,6 +43,7 @@ class Subscriptions:
     ) -> None:
         self._hub = hub
         self._reads = reads
+        self._presence = presence
         self._user = user
         self._outbox = outbox
         self._asking = asking
@@ -65,7 +68,14 @@ class Subscriptions:
 
         def make(end: int) -> AnyRead:
             return ReadSubscription(
-                group=ask.group, user=self._user, end=end, after=ask.after, last=ask.last, log=log, state=ask.state
+                group=ask.group,
+                user=self._user,
+                end=end,
+                after=ask.after,
+                last=ask.last,
+                log=log,
+                state=ask.state,
+                online=self._presence.is_wanted(ask.group),
             )
 
         subscription = Subscription(
@@ -88,6 +98,7 @@ class Subscriptions:
         if answer.refusal is not None:
             self._drop(subscription)
             return answer.refusal
+        self._presence.learn(ask.group, answer)
         return subscription, answer
 
     def admit(self, prepared: list[Prepared]) -> list[Prepared]:
@@ -110,6 +121,7 @@ class Subscriptions:
 
     def establish(self, subscription: Subscription, answer: Answer) -> None:
         """Follow up the reply that was just written; an earlier subscription to the group ends here."""
+        self._presence.enter(subscription.group, self._user)  # first: who subscribes again has not left
         self.end(subscription.group)
         self._established[subscription.group] = subscription
         subscription.begin(answer)
@@ -118,10 +130,13 @@ class Subscriptions:
         """End the subscription to a group, if there is one."""
         subscription = self._established.pop(group, None)
         if subscription is not None:
+            self._presence.leave(group, self._user)
             self._drop(subscription)
 
     def end_all(self) -> None:
         """Leave the hub."""
+        for group in self._established:
+            self._presence.leave(group, self._user)
         for subscription in list(self._following):
             self._drop(subscription)
         self._established.clear()
@@ -139,6 +154,7 @@ class Subscriptions:
         """A subscription ended by itself: the membership ended (None), or its run broke."""
         if self._established.get(subscription.group) is subscription:
             del self._established[subscription.group]
+            self._presence.leave(subscription.group, self._user)
         self._drop(subscription)
         if why is not None:
             self._on_broken()

@@ -92,6 +92,7 @@ GOOD: dict[str, dict[str, str]] = {
     "unsubscribe": {"group": '"g"'},
     "history": {"group": '"g"', "before": "9", "limit": "3"},
     "state": {"group": '"g"', "at_seq": "1"},
+    "presence": {"group": '"g"'},
     "members": {"group": '"g"', "limit": "2", "cursor": '"1.0"'},
     "nonsense": {"group": '"g"'},
 }  # fmt: skip
@@ -264,6 +265,7 @@ _FIELDS |= {
     "unsubscribe": _GROUP,
     "history": _GROUP | {"before": _seq, "after": _seq, "limit": _count(200)},
     "state": _GROUP | {"at_seq": _seq},
+    "presence": _GROUP,
     "members": _GROUP | {"limit": _count(1_000), "cursor": lambda value: value == "1.0"},
 }
 _OPTIONAL = {

@@ -16,6 +16,8 @@ import msgspec
 from aiohttp import web
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME
 
+from agents.announcer import Announcer
+from agents.presence import PartitionPresence
 from app.config import Settings
 from app.domain.commands import decode_command, split_array
 from app.domain.events import Event
@@ -25,6 +27,7 @@ from app.kafka import topics
 from app.kafka.partition import partition_for
 from app.log.records import NOWHERE, Claim, claim_headers, encode_claim, event_headers
 from app.owners import Owners
+from app.presence import decode_reports, encode_words
 from app.reads import (
     Answer,
     AnyRead,
@@ -34,6 +37,7 @@ from app.reads import (
     ReadEvents,
     ReadMembers,
     ReadMessages,
+    ReadPresence,
     ReadState,
     ReadSubscription,
     StateView,
@@ -109,6 +113,62 @@ def claim_record(partition: int, offset: int) -> Record:
     return Record(topics.EVENTS, partition, offset, None, encode_claim(claim), claim_headers())
 
 
+class Partition:
+    """As the announcer sees one."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.epoch = 0
+        self.presence = PartitionPresence(time.monotonic())
+
+
+class Online:
+    """The presence of all partitions, as their one owner knows and announces it."""
+
+    def __init__(self, world: "World") -> None:
+        self.partitions = [Partition(number) for number in range(PARTITIONS)]
+        self.away = False
+        self.records: list[Record] = []
+        self._world = world
+        self._announcer = Announcer(self, lambda: self.partitions)
+
+    def told(self, group: str) -> dict[str, Any]:
+        """What an answer tells."""
+        presence = self.partitions[partition_for(group.encode(), PARTITIONS)].presence
+        return {"online": list(presence.online(group)), "announced": presence.announced}
+
+    def restart(self) -> None:
+        """Another owner in its place, who knows nobody."""
+        for partition in self.partitions:
+            partition.epoch += 1
+            partition.presence = PartitionPresence(time.monotonic())
+            owner = OwnerRecord(url="http://o", epoch=partition.epoch, offset=1, worker="w", log=LOG_ID)
+            self._world.owners.learn(partition.number, owner)
+
+    async def post(self, _url: str, body: bytes) -> bytes:
+        """Take in a gateway's reports."""
+        await asyncio.sleep(0)
+        if self.away:
+            raise ConnectionRefusedError
+        reports = decode_reports(body)
+        now = time.monotonic()
+        presences = (self.partitions[report.partition].presence for report in reports.reports)
+        words = [p.report(reports.gateway, r, now) for p, r in zip(presences, reports.reports, strict=True)]
+        return encode_words(words)
+
+    async def run(self) -> None:
+        """Announce until cancelled."""
+        await self._announcer.run()
+
+    def produce(
+        self, topic: str, partition: int, *, key: Any, value: Any, headers: Any = None, report: Any = None
+    ) -> None:
+        """Let the gateway read an announcement."""
+        self.records.append(Record(topic, partition, len(self.records), key, value, headers))
+        self._world.put(self.records[-1])
+        report(0, None)
+
+
 class World:
     """The log, its one owner, and the gateway's parts that read and write it."""
 
@@ -136,12 +196,26 @@ class World:
         self.owners = Owners(PARTITIONS, LOG_ID)
         self.revocations = Revocations()
         self.admissions = Admissions(self.revocations)
+        self.online = Online(self)
+        self.presence = Presence(
+            signal=self.hub.signal,
+            owners=self.owners,
+            post=self.online.post,
+            gateway=ORIGIN,
+            partitions=PARTITIONS,
+            epoch=lambda partition: self.intake.epoch(partition),  # noqa: PLW0108 - the intake is made behind this
+        )
+        self.presence.ask_through(self)
+        self.hub.on_followed = self.presence.on_followed
         self.intake = Intake(
-            hub=self.hub, commander=self.commander, owners=self.owners, on_revocations=self.admissions.revoke
+            hub=self.hub,
+            commander=self.commander,
+            owners=self.owners,
+            on_revocations=self.admissions.revoke,
+            on_announcement=self.presence.hear,
         )
         known = {p: OwnerRecord(url="http://o", epoch=0, offset=1, worker="w", log=LOG_ID) for p in range(PARTITIONS)}
         self.intake.begin(Start(known, dict.fromkeys(range(PARTITIONS), (1, 0)), dict.fromkeys(range(PARTITIONS), 1)))
-        self.presence = Presence()
         self.service = Service(self.commander, self, self.hub, self.presence, request_timeout_s=10)
 
     # The broker and the owner, as the commander and the reads see them
@@ -196,6 +270,10 @@ class World:
     def _reply(self, outcome: Outcome) -> None:
         self._put(Record(topics.REPLIES, 0, 0, ORIGIN.encode(), encode_outcome(outcome)))
 
+    def put(self, record: Record) -> None:
+        """Put a record of another topic where the gateway reads it in its turn."""
+        self._put(record)
+
     def _put(self, record: Record) -> None:
         self.unread.append(record)
         if self.auto_deliver:
@@ -229,7 +307,11 @@ class World:
             case ReadSubscription():
                 start = self._start(group, read)
                 state = msgspec.convert(group.view(), StateView) if read.state else None
-                return Answer(**about, **self._page(group, read.user, start, seq), start=start, state=state)  # type: ignore[arg-type]
+                told = self.online.told(read.group) if read.online else {}
+                page = self._page(group, read.user, start, seq)
+                return Answer(**about, **page, **told, start=start, state=state)  # type: ignore[arg-type]
+            case ReadPresence():
+                return Answer(**about, **self.online.told(read.group))  # type: ignore[arg-type]
             case ReadEvents():
                 return Answer(**about, **self._page(group, read.user, read.after + 1, min(read.through, seq)))  # type: ignore[arg-type]
             case ReadState():
@@ -288,7 +370,8 @@ async def running(world: World, keys: Keys | None = None, **settings: Any) -> As
         gateway = Gateway(world, chosen, "", session)
         authenticator = Authenticator(chosen, keys, world.revocations)
         door = Door(world.service, authenticator, world.admissions, LOG_ID)
-        tasks = [asyncio.create_task(world.admissions.run())]
+        tasks = [asyncio.create_task(work) for work in (world.admissions.run(), world.presence.run())]
+        tasks.append(asyncio.create_task(world.online.run()))
         if keys is not None:
             tasks.append(asyncio.create_task(keys.run()))
         app = http.application(
@@ -304,5 +387,6 @@ async def running(world: World, keys: Keys | None = None, **settings: Any) -> As
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await gateway.sessions.drain(0.5)
             await runner.cleanup()

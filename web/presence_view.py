@@ -1,0 +1,183 @@
+"""What is known here of one group's presence, and what of it clients here were told (docs/adr/025)."""
+
+import math
+from collections.abc import Callable, Iterable
+from itertools import islice
+
+from app.presence import LARGE, LATELY_S, NAMES, Announcement
+from app.reads import ONLINE_NAMES
+from web.presence_change import PresenceChange
+
+FRAME_S = 1.05  # between two frames of a large group: a second for clients whose network is uneven, too
+CONFIRM_S = 5.0  # how long a new owner's gateways have to say who is online
+
+# (epoch, number): where an announcement stands among all of its partition.
+Place = tuple[int, int]
+
+
+class GroupView:
+    """Announcements in, changes for sockets out. Times are the caller's, in seconds.
+
+    Only what differs from what was told is told, so an announcement that repeats what is known says nothing. It has
+    `begun` with an owner's answer; what is announced before is kept, and holds for what the answer is older than.
+    A user with a socket here (`is_here`) never leaves by hearsay: the owner may have missed it for a while.
+    """
+
+    def __init__(self, group: str, epoch: int, is_here: Callable[[str], bool]) -> None:
+        self.begun = False
+        self._group = group
+        self._is_here = is_here
+        self._epoch = epoch
+        self._place: Place = (-1, 0)  # what stands before it is in the answer
+        self._early: dict[str, tuple[Place, bool]] = {}
+        self._told: dict[str, None] = {}
+        self._due: dict[str, bool] = {}
+        self._again: dict[str, str] = {}
+        self._channels: dict[str, str] = {}
+        self._denied: set[str] = set()  # said to have left, but here
+        self._unconfirmed: set[str] = set()
+        self._confirm_by = math.inf
+        self._partial = False  # there are more than are held: what is not known may be online all the same
+        self._framed_at = -math.inf
+        self._large_until = -math.inf
+
+    @property
+    def told(self) -> Iterable[str]:
+        """The users who are online, as clients here know them."""
+        return self._told.keys()
+
+    @property
+    def wants_online(self) -> bool:
+        """Whether an owner's answer would tell something new."""
+        return not self.begun or bool(self._unconfirmed)
+
+    def begin(self, place: Place, online: list[str], now: float) -> None:
+        """An owner's answer: who was online when so many announcements had been made."""
+        self.advance(place[0], now)
+        if self.begun:
+            if place[0] == self._epoch:
+                self._unconfirmed.difference_update(online)
+            return
+        self.begun = True
+        self._place = place
+        self._told = dict.fromkeys(online[:ONLINE_NAMES])
+        self._partial = len(online) >= ONLINE_NAMES
+        early, self._early = self._early, {}
+        for user, (at, is_online) in early.items():
+            if at > place:
+                if is_online:
+                    self._told[user] = None
+                else:
+                    self._told.pop(user, None)
+        if place[0] < self._epoch:
+            self._doubt(now)
+
+    def hear(self, place: Place, announcement: Announcement, now: float) -> None:
+        """The next announcement of this group that was read."""
+        if place[0] < self._epoch:
+            return
+        self.advance(place[0], now)
+        if not self.begun:
+            for user in announcement.joined:
+                self._keep(user, place, is_online=True)
+            for user in announcement.left:
+                self._keep(user, place, is_online=False)
+        elif place > self._place:
+            for user in announcement.joined:
+                self._apply(user, is_online=True)
+            for user in announcement.left:
+                self._apply(user, is_online=False)
+        opened_first = set(announcement.joined)
+        for user, channel in announcement.again:
+            self._open(user, channel, is_first=user in opened_first)
+
+    def advance(self, epoch: int, now: float) -> None:
+        """The partition has a new owner, who knows nobody: whoever is not confirmed in time has left."""
+        if epoch > self._epoch:
+            self._epoch = epoch
+            self._doubt(now)
+
+    def left_here(self, user: str) -> None:
+        """The last socket of a user here is not subscribed any more."""
+        if user in self._denied:
+            self._denied.discard(user)
+            self._set(user, is_online=False)
+
+    def take(self, now: float) -> PresenceChange | None:
+        """Take what is to be told now, if anything is."""
+        if now >= self._confirm_by:
+            self._give_up()
+        if not self._due and not self._again:
+            return None
+        if now < self._frame_at(now):
+            return None
+        due = dict(islice(self._due.items(), NAMES))
+        for user, is_online in due.items():
+            del self._due[user]
+            if not is_online:
+                self._told.pop(user, None)
+            elif len(self._told) < ONLINE_NAMES:
+                self._told[user] = None
+            else:
+                self._partial = True
+        again = tuple(islice(self._again.items(), NAMES))
+        for user, _ in again:
+            del self._again[user]
+        self._framed_at = now
+        joined = tuple(user for user, is_online in due.items() if is_online)
+        left = tuple(user for user, is_online in due.items() if not is_online)
+        return PresenceChange(self._group, joined, left, again)
+
+    def next_at(self, now: float) -> float:
+        """When there will be something to take, as far as is known; infinite if there is nothing."""
+        frame_at = self._frame_at(now) if self._due or self._again else math.inf
+        return min(frame_at, self._confirm_by)
+
+    def _frame_at(self, now: float) -> float:
+        coming = sum(self._due.values())
+        if max(len(self._told), len(self._told) + 2 * coming - len(self._due)) > LARGE or self._partial:
+            self._large_until = now + LATELY_S
+        return self._framed_at + FRAME_S if now < self._large_until else now
+
+    def _keep(self, user: str, place: Place, *, is_online: bool) -> None:
+        if len(self._early) < ONLINE_NAMES or user in self._early:
+            self._early[user] = (place, is_online)
+
+    def _apply(self, user: str, *, is_online: bool) -> None:
+        self._unconfirmed.discard(user)
+        if is_online:
+            self._denied.discard(user)
+        elif self._is_here(user):
+            self._denied.add(user)
+            return
+        self._set(user, is_online=is_online)
+
+    def _set(self, user: str, *, is_online: bool) -> None:
+        if not is_online:
+            self._channels.pop(user, None)
+            self._again.pop(user, None)
+        if is_online == (user in self._told) and (is_online or not self._partial):
+            self._due.pop(user, None)
+        elif len(self._due) < ONLINE_NAMES or user in self._due:
+            self._due[user] = is_online
+        else:
+            self._partial = True  # a signal may be dropped; what is held is bounded
+
+    def _open(self, user: str, channel: str, *, is_first: bool) -> None:
+        """A legacy channel was opened. With the user's coming that is no news, unless another one was open here."""
+        known = self._channels.get(user)
+        if known == channel:
+            return
+        if known is not None or len(self._channels) < ONLINE_NAMES:
+            self._channels[user] = channel
+        if self.begun and (known is not None or not is_first):
+            self._again[user] = channel
+
+    def _doubt(self, now: float) -> None:
+        self._unconfirmed = {*self._told, *(user for user, is_online in self._due.items() if is_online)}
+        self._confirm_by = now + CONFIRM_S if self._unconfirmed else math.inf
+
+    def _give_up(self) -> None:
+        unconfirmed, self._unconfirmed, self._confirm_by = self._unconfirmed, set(), math.inf
+        for user in unconfirmed:
+            self._apply(user, is_online=False)
