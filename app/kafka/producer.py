@@ -158,6 +158,11 @@ class Producer:
         await self._loop.run_in_executor(None, self._poller.join)
         return left
 
+    async def discard(self, timeout_s: float = 1.0) -> None:
+        """End at once: what is queued is dropped and reported as failed; what is under way may arrive all the same."""
+        self._rd.purge(in_queue=True, in_flight=True, blocking=False)
+        await self.close(timeout_s)
+
     def __len__(self) -> int:
         """Records queued or under way."""
         return len(self._rd)

@@ -1,0 +1,223 @@
+"""AMQP in: the user service's messages become commands, in the order in which they came (protocol §8, design §6)."""
+
+import asyncio
+import random
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
+
+from app.config import Settings
+from app.kafka import topics
+from app.kafka.producer import Producer
+from app.telemetry import logger
+from bridges import dead_letters, lenient, metrics, updates
+from bridges.connection import Link, LostError, raw_channel
+from bridges.declaring import DECLARE_S, Declared
+from bridges.writing import Writing
+
+CHECK_S = 2.0
+KAFKA_S = 8.0
+# Kafka slower than this is told in the health; slower than the delivery deadline, and all begins again.
+SLOW_S = 3.0
+ASK_S = (2.0, 4.0)  # how often one that stands by asks, seconds
+LAST_S = 2.0  # what is under way at the end may take this long
+QUEUED_RECORDS = 20_000
+
+_log = logger("bridge")
+
+
+class Inbound:
+    """The part: one exclusive consumer of the queue, or one that stands by for it."""
+
+    name = "in"
+
+    def __init__(self, settings: Settings) -> None:
+        lenient.install()
+        self._settings = settings
+        self._queue = settings.user_service_event_queue
+        self._declared = Declared(settings)
+        self._link: Link | None = None
+        self._writing: Writing | None = None
+        self._standing_by = False
+        self._gone: asyncio.Future[None] | None = None
+
+    @property
+    def state(self) -> str:
+        """What it does, in a word or two."""
+        if self.waits_for():
+            return "waiting"
+        return "standing by" if self._standing_by else "serving"
+
+    def waits_for(self) -> list[str]:
+        """What keeps it from its work."""
+        link = self._link
+        waiting = ["its start"] if link is None else [] if link.waits_for is None else [link.waits_for]
+        late = self._writing is not None and self._writing.oldest_s() > SLOW_S
+        return [*waiting, *([f"Kafka at {self._settings.bootstrap} to take records"] if late else [])]
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Consume until `stopping` is set, then finish what is under way."""
+        self._link = Link(self._settings, self.name, stopping)
+        await self._link.run(lambda connection: self._serve(connection, stopping))
+
+    async def _serve(self, connection: AbstractConnection, stopping: asyncio.Event) -> None:
+        """One session: declare, wait for one's turn, consume. Whatever ends raises, and all begins again."""
+        layout = await self._layout()
+        await self._declared.declare(connection)
+        assert self._link is not None
+        producer = Producer(
+            self._settings.bootstrap,
+            queue_records=QUEUED_RECORDS,
+            # What this session could not write must not come later than the next one's records, which are the same
+            # messages again. Behind the first that is overdue the producer writes nothing (its guarantee of no gaps).
+            extra={"message.timeout.ms": round(1000 * self._settings.delivery_deadline_s)},
+        )
+        try:
+            channel = await self._turn(connection, producer, layout, stopping)
+            if channel is None:
+                return
+            assert self._writing is not None
+            self._link.ready()
+            await self._until_stopped(connection, self._writing, stopping)
+            await self._finish(channel, self._writing)
+        finally:
+            if self._writing is not None:
+                self._writing.end()
+            self._writing = None
+            self._standing_by = False
+            metrics.IN_STANDING_BY.set(0)
+            metrics.IN_OPEN.set(0)
+            await producer.discard()
+
+    async def _layout(self) -> topics.Layout:
+        """The topics as they are now: a log that was made anew may have another number of partitions."""
+        s = self._settings
+        try:
+            return await asyncio.to_thread(topics.check, s.bootstrap, s.app_id, s.partitions_given, KAFKA_S)
+        except topics.TopicsError as fault:
+            raise LostError(f"Kafka: {fault}") from None
+
+    async def _turn(
+        self, connection: AbstractConnection, producer: Producer, layout: topics.Layout, stopping: asyncio.Event
+    ) -> AbstractChannel | None:
+        """The channel that consumes, once nobody else does; None if `stopping` came first."""
+        assert self._link is not None
+        while not stopping.is_set():
+            channel = await raw_channel(connection)
+            writing = Writing(self._queue, producer, layout, channel)
+            self._gone = asyncio.get_running_loop().create_future()
+            channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
+            try:
+                async with asyncio.timeout(DECLARE_S):
+                    await channel.basic_qos(prefetch_count=self._settings.bridge_prefetch)
+                    self._writing = writing
+                    await channel.basic_consume(self._queue, self._reader(writing), exclusive=True)
+            except ChannelAccessRefused as refused:
+                # One code for two things: another consumes, or a right is missing.
+                self._writing = None
+                if "exclusive use" not in str(refused):
+                    raise
+            else:
+                if self._standing_by:
+                    _log.info("bridge takes over", part=self.name, queue=self._queue)
+                self._standing_by = False
+                metrics.IN_STANDING_BY.set(0)
+                return channel
+            if not self._standing_by:
+                _log.info("bridge stands by: another one consumes", part=self.name, queue=self._queue)
+            self._standing_by = True
+            metrics.IN_STANDING_BY.set(1)
+            self._link.ready()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(random.uniform(*ASK_S)):
+                    await stopping.wait()
+        return None
+
+    def _reader(self, writing: Writing) -> Any:
+        """What is called with each delivery. It never waits, so deliveries stay in order."""
+        session = uuid.uuid4().hex
+
+        def on_delivery(message: DeliveredMessage) -> None:
+            tag = message.delivery_tag
+            assert tag is not None
+            properties = message.header.properties
+            raw = lenient.undecoded(message.header)
+            if raw is not None:
+                meaning: updates.Update | updates.Refused = updates.Refused("undecodable headers")
+            else:
+                meaning = updates.read(
+                    properties.headers,
+                    message.body,
+                    message_id=properties.message_id,
+                    delivery=f"{session}-{tag}",
+                )
+            if isinstance(meaning, updates.Update):
+                writing.add(tag, meaning)
+                return
+            _log.warning("dead letter", part=self.name, queue=self._queue, reason=meaning.reason, detail=meaning.detail)
+            details = {
+                "exchange": message.exchange,
+                "routing_key": message.routing_key,
+                "redelivered": message.redelivered,
+                "delivery_tag": tag,
+                "message_id": properties.message_id,
+                "content_type": properties.content_type,
+                "content_encoding": properties.content_encoding,
+                "type": properties.message_type,
+                "app_id": properties.app_id,
+                "user_id": properties.user_id,
+            }
+            value, headers = dead_letters.record(
+                meaning,
+                queue=self._queue,
+                body=message.body,
+                headers=properties.headers,
+                undecoded=raw,
+                details=details,
+            )
+            writing.put_aside(tag, meaning.reason, value, headers)
+
+        return on_delivery
+
+    def _on_cancelled(self, _: object) -> None:
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
+
+    async def _until_stopped(self, connection: AbstractConnection, writing: Writing, stopping: asyncio.Event) -> None:
+        """Return when `stopping` is set; raise when there is nothing to consume any more, or no way to write."""
+        asker = await raw_channel(connection)
+        deadline_s = self._settings.delivery_deadline_s
+        asked = asyncio.ensure_future(stopping.wait())
+        assert self._gone is not None
+        gone_by = f"USER_SERVICE_EVENT_QUEUE: the queue {self._queue} was deleted; it is declared anew"
+        try:
+            while True:
+                ends: set[asyncio.Future[Any]] = {asked, self._gone, writing.failed}
+                await asyncio.wait(ends, timeout=CHECK_S, return_when=asyncio.FIRST_COMPLETED)
+                if writing.failed.done():
+                    writing.failed.result()
+                if self._gone.done():
+                    raise LostError(gone_by)
+                if asked.done():
+                    return
+                if writing.oldest_s() > deadline_s:
+                    raise LostError(f"Kafka at {self._settings.bootstrap} has taken no record for {deadline_s:.0f} s")
+                try:
+                    await self._declared.check(asker)
+                except ChannelNotFoundEntity:
+                    raise LostError(gone_by) from None
+        finally:
+            asked.cancel()
+
+    async def _finish(self, channel: AbstractChannel, writing: Writing) -> None:
+        """Take nothing more, and acknowledge what is written within `LAST_S`; the rest comes again to the next one."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_S):
+                for tag in list(channel.consumers):  # type: ignore[attr-defined]
+                    await channel.basic_cancel(tag)
+                await writing.finished()
+        _log.info("bridge stopped consuming", part=self.name, unacknowledged=len(writing))
