@@ -22,6 +22,7 @@ NAMES = (
     "replay",
     "schemas",
     "verify",
+    "deadletters",
 )
 
 
