@@ -118,6 +118,11 @@ async def test_a_message_of_nobody_has_an_empty_author() -> None:
 async def test_deleted_messages_are_left_out_and_do_not_count() -> None:
     owner = Owner(["one", "two", None, None, "three", *([None] * 40), "four"])
     assert await texts_of(owner, "3") == ["two", "three", "four"]
+    assert await texts_of(Owner(["one", "two", "three", "four", None, None, None, "five"]), "3") == [
+        "three",
+        "four",
+        "five",
+    ]
     assert await texts_of(Owner([None] * 50), "3") == []
 
 
