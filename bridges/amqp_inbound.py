@@ -47,7 +47,7 @@ class Inbound:
 
     @property
     def state(self) -> str:
-        """What it does, in a word or two."""
+        """As `bridges.bridge.Part`."""
         if self.waits_for():
             return "waiting"
         return "standing by" if self._standing_by else "serving"

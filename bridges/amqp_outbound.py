@@ -40,6 +40,11 @@ class Outbound:
         self._blocked: str | None = None
         self._drained = asyncio.Event()
 
+    @property
+    def state(self) -> str:
+        """As `bridges.bridge.Part`."""
+        return "waiting" if self.waits_for() else "serving"
+
     def waits_for(self) -> list[str]:
         """What keeps it from publishing."""
         if self._link is None or self._reader is None:

@@ -33,6 +33,10 @@ class Part(Protocol):
 
     name: str
 
+    @property
+    def state(self) -> str:
+        """What it does: `serving`, `standing by`, or `waiting`."""
+
     def waits_for(self) -> list[str]:
         """What keeps it from its work, for `/readyz`; nothing if nothing does."""
 
@@ -94,9 +98,11 @@ async def _serve(settings: Settings, parts: Sequence[Part], listener: socket.soc
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, _stop, stopping)
-    waits_for = lambda: _waits_for(parts, stopping)  # noqa: E731 - one line of glue
+    application = health.application(
+        lambda: _waits_for(parts, stopping), lambda: {p.name: p.state for p in parts}, metrics=settings.metrics
+    )
     runner = web.AppRunner(
-        health.application(waits_for, metrics=settings.metrics),
+        application,
         handle_signals=False,
         access_log=None,
         shutdown_timeout=0.5,
