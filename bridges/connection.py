@@ -102,10 +102,11 @@ class Link:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if work.done() and not lost.done() and isinstance(work.exception(), AMQPError):
                 await asyncio.wait({lost}, timeout=0.5)  # a channel tells its end before the connection tells why
+            was_lost = lost.done()  # before it is closed by us, which tells nothing
         finally:
             await _end({work, probe})
             await _close(connection)
-        if lost.done() and not (work.done() and not work.cancelled() and isinstance(work.exception(), LostError)):
+        if was_lost and not (work.done() and not work.cancelled() and isinstance(work.exception(), LostError)):
             raise lost.result() or LostError("RabbitMQ closed the connection")
         for task in (work, probe):
             if task.done() and not task.cancelled():
