@@ -27,6 +27,8 @@ from bridges import amqp_outbound_metrics as metrics
 from bridges.amqp_outbound_positions import Log, Place, PositionError, committed_places, group_id, metadata_of
 
 BATCH = 500
+# Batches on their way to the loop: beyond it the thread waits, and librdkafka's own bounds stop the fetching.
+BATCHES_AHEAD = 4
 COMMIT_S = 1.0
 # A generation's end waits so long for what is under way; what is not confirmed then is published again by the next one.
 FINISH_S = 5.0
@@ -118,6 +120,7 @@ class Reader:
         self._look = look
         self._loop = asyncio.get_running_loop()
         self._closing = threading.Event()
+        self._room = threading.Semaphore(BATCHES_AHEAD)
         self._fault: Exception | None = None
         self._numbers = 0
         self._generation: _Generation | None = None
@@ -252,8 +255,20 @@ class Reader:
             else:
                 metrics.ERRORS.labels("kafka").inc()
                 _log.warning("reading the log", error=error.str())
-        if steps and self._generation is not None:
-            self._on_loop(self._receiver.take, self._generation.number, _joined(steps))
+        if not steps or self._generation is None:
+            return
+        while not self._room.acquire(timeout=0.1):
+            if self._closing.is_set():
+                return
+        self._on_loop(self._give, self._generation.number, _joined(steps))
+
+    def _give(self, generation: int, steps: list[Step]) -> None:
+        self._room.release()
+        try:
+            self._receiver.take(generation, steps)
+        except Exception as failed:  # noqa: BLE001 - an edge: what is missing here must not be committed past
+            metrics.ERRORS.labels("flow").inc()
+            self._fault = failed
 
     def _is_next(self, message: Message, generation: _Generation) -> bool:
         """Whether the record is the next of its partition; those before it came late from an earlier generation.
