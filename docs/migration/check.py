@@ -131,13 +131,18 @@ async def check(ws: str, rpc: str, amqp: str) -> None:
             raise FailedError(f"the socket closed with {code}, not 1008")
 
 
-def main() -> None:
-    """Read the addresses and check."""
+def arguments() -> argparse.ArgumentParser:
+    """What it takes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--ws", default="ws://127.0.0.1:8180", help="a gateway's HTTP_PORT (default: %(default)s)")
     parser.add_argument("--grpc", default="127.0.0.1:50051", help="a gateway's GRPC_PORT (default: %(default)s)")
     parser.add_argument("--amqp", default="amqp://guest:guest@127.0.0.1:5672/", help="RabbitMQ (default: %(default)s)")
-    asked = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    """Read the addresses and check."""
+    asked = arguments().parse_args()
     logging.disable()  # libraries tell in lines of their own what is told here
     try:
         asyncio.run(check(asked.ws, asked.grpc, asked.amqp))

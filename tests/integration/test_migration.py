@@ -1,23 +1,28 @@
-"""The check that the migration page gives: it passes where all is well, and says what is not."""
+"""The programs that the migration page gives: the check, and the seed of groups that were there before."""
 
+import asyncio
+import contextlib
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from auerbach_client import ChatError, Client
 
 from tests.support.ports import free_ports
 from tests.support.rabbit import Rabbit
 from tests.support.stack import Stack
 
-CHECK = Path(__file__).parents[2] / "docs" / "migration" / "check.py"
+PROGRAMS = Path(__file__).parents[2] / "docs" / "migration"
+QUEUE = "queue-of-the-migration"
 
 
 @pytest.fixture(scope="module")
 def service(kafka_jars: Path, rabbit: Rabbit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """Two gateways in the old one's place, and a bridge."""
-    settings = {"AUERBACH_LEGACY": "1", "USER_SERVICE_EVENT_QUEUE": "queue-of-the-check", **rabbit.settings}
+    settings = {"AUERBACH_LEGACY": "1", "USER_SERVICE_EVENT_QUEUE": QUEUE, **rabbit.settings}
     one = Stack(tmp_path_factory.mktemp("migration"), processors=1, gateways=2, settings=settings)
     try:
         one.start()
@@ -34,8 +39,11 @@ def check(service: Stack, rabbit: Rabbit, **instead: str) -> subprocess.Complete
         "amqp": rabbit.url,
         **instead,
     }
-    arguments = [word for name, address in addresses.items() for word in (f"--{name}", address)]
-    command = [sys.executable, str(CHECK), *arguments]
+    return run("check.py", *(word for name, address in addresses.items() for word in (f"--{name}", address)))
+
+
+def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(PROGRAMS / program), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -62,3 +70,51 @@ def test_a_neighbours_address_that_is_wrong_is_told_by_its_step(
     assert checked.returncode == 1
     assert checked.stderr.startswith(f"failed: {step}: ")
     assert "Traceback" not in checked.stderr
+
+
+async def test_groups_that_were_there_before_have_their_members_in_the_order_of_the_list(
+    service: Stack, rabbit: Rabbit, tmp_path: Path, new_group: Callable[[], str]
+) -> None:
+    group = new_group()
+    users = [f"u{i}" for i in range(700)]  # more than are under way at a time
+    members = tmp_path / "members.jsonl"
+    members.write_text("".join(f'{{"group": "{group}", "user": "{user}"}}\n' for user in users))
+
+    for _ in range(2):  # who is a member already stays one
+        seeded = run("seed.py", "--amqp", rabbit.url, "--queue", QUEUE, str(members))
+        assert (seeded.returncode, seeded.stdout) == (0, f"700 additions are in {QUEUE}\n"), seeded.stderr
+    joined = await until_member(service, group, users[-1])
+
+    assert joined == [(user, "owner" if user == "u0" else "member") for user in users]
+
+
+async def until_member(service: Stack, group: str, user: str) -> list[tuple[str, str]]:
+    """The group's members in the order of joining, once `user` is one."""
+    deadline = time.monotonic() + 30
+    async with Client(service.http_url(), user=user) as chat:
+        while True:
+            with contextlib.suppress(ChatError):
+                state = await chat.state(group)
+                return [(member.user, member.role) for member in state.members]
+            assert time.monotonic() < deadline, f"{user} is no member of {group}"
+            await asyncio.sleep(0.1)
+
+
+def test_a_list_with_a_bad_line_is_refused_whole(service: Stack, rabbit: Rabbit, tmp_path: Path) -> None:
+    members = tmp_path / "members.jsonl"
+    members.write_text('{"group": "g1", "user": "u1"}\n{"group": "g1"}\n')
+
+    seeded = run("seed.py", "--amqp", rabbit.url, "--queue", QUEUE, str(members))
+
+    assert seeded.returncode == 1
+    assert seeded.stderr == "failed: line 2: KeyError('user'); nothing was sent\n"
+
+
+def test_a_queue_that_no_bridge_has_declared_is_told(service: Stack, rabbit: Rabbit, tmp_path: Path) -> None:
+    members = tmp_path / "members.jsonl"
+    members.write_text('{"group": "g1", "user": "u1"}\n')
+
+    seeded = run("seed.py", "--amqp", rabbit.url, "--queue", "nobodys", str(members))
+
+    assert seeded.returncode == 1
+    assert "no queue 'nobodys'" in seeded.stderr
