@@ -62,12 +62,18 @@ class Following:
             UnavailableError: no owner answered by `deadline` (the loop's time).
         """
 
+        presence = self._service.presence
+
         def make(end: int) -> AnyRead:
-            return ReadSubscription(group=self._group, user=self._user, end=end, state=False)
+            wanted = presence.is_wanted(self._group)
+            return ReadSubscription(group=self._group, user=self._user, end=end, state=False, online=wanted)
 
         self._service.hub.follow(self._group.encode(), self._subscription)
         answer = await self._service.reads.ask(self._group, make, deadline)
-        return answer.refusal or answer
+        if answer.refusal is not None:
+            return answer.refusal
+        presence.learn(self._group, answer)
+        return answer
 
     def begin(self, answer: Answer) -> None:
         """From now on, and from the answer's head on, events are written."""

@@ -42,6 +42,12 @@ class FakePresence(Presence):
         if not channels:
             self._signal(PresenceChange(group, left=(user,)))
 
+    def is_wanted(self, group: str) -> bool:
+        return False
+
+    def learn(self, group: str, answer: Any) -> None:
+        """Nothing: no answer was asked who is online."""
+
     def _signal(self, change: PresenceChange) -> None:
         if change.joined or change.left or change.again:
             asyncio.get_running_loop().call_soon(self._world.hub.signal, change)
