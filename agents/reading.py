@@ -120,7 +120,7 @@ async def _state_at(tables: PartitionTables, presence: PartitionPresence, group:
     if not group.first <= seq <= group.seq:
         return Answer(refusal=invalid("at_seq", f"must be a seq of this life: {group.first} to {group.seq}"))
     if seq == group.seq:
-        return Answer(state=_state(group, presence))
+        return Answer(state=_state(group, presence), announced=presence.announced)
     if read.user is not None and not readable(group, read.user, seq):
         return Answer(refusal=Rejection("forbidden", "you were not a member at this seq"))
     return Answer(state=_state(await tables.past.at(group, seq), None))

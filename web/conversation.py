@@ -204,9 +204,7 @@ class Conversation:
             if isinstance(ask, WhoIsOnline):
                 await presence.heard(ask.group, deadline)  # who asks has been told that it is subscribed
             answer = await self._service.reads.ask(ask.group, lambda end: read_for(ask, self.user, end), deadline)
-            if answer.state is not None:
-                state = presence.state_for(answer.state, ask.group, None)
-                answer = msgspec.structs.replace(answer, state=state)
+            answer = msgspec.structs.replace(answer, state=presence.state_of(answer, ask.group))
             await self._outbox.drained()
             if answer.refusal is not None:
                 self._refuse(request, answer.refusal)
@@ -223,9 +221,8 @@ class Conversation:
         subscription, answer = prepared
         if self._subscriptions.busy:
             answer = without_page(answer)  # this socket's replays wait for its reader: the page is fetched again then
-        state = {}
-        if answer.state is not None:
-            state["state"] = self._service.presence.state_for(answer.state, ask.group, self.user)
+        told = self._service.presence.state_of(answer, ask.group, self.user)
+        state = {} if told is None else {"state": told}
         self._reply(request, **_begins(ask.group, answer), **state)
         self._subscriptions.establish(subscription, answer)
 

@@ -5,7 +5,7 @@ views of the groups that somebody here follows (`presence_views`), and what is n
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 import msgspec
@@ -46,7 +46,7 @@ class Presence:
     ) -> None:
         """`signal` gives a change to a group's followers; `epoch` is the highest claim read of a partition."""
         self._owners = owners
-        self._counts: dict[tuple[str, str], int] = {}
+        self._sockets: dict[str, dict[str, int]] = {}  # by group and user
         self._epoch = epoch
         self._signal = signal
         self._reporter = Reporter(owners, post, gateway=gateway, partitions=partitions)
@@ -83,8 +83,9 @@ class Presence:
 
         `channel`: its session id, if it is one of the replaced service's protocol.
         """
-        count = self._counts.get((group, user), 0)
-        self._counts[group, user] = count + 1
+        users = self._sockets.setdefault(group, {})
+        count = users.get(user, 0)
+        users[user] = count + 1
         if not count or channel is not None:
             self._reporter.enter(group, user, channel)
         view = self._views.get(group)
@@ -93,10 +94,13 @@ class Presence:
 
     def leave(self, group: str, user: str, channel: str | None = None) -> None:  # noqa: ARG002 - as it had entered
         """A socket that had entered is not subscribed any more."""
-        count = self._counts.pop((group, user), 0)
+        users = self._sockets.get(group, {})
+        count = users.pop(user, 0)
         if count > 1:
-            self._counts[group, user] = count - 1
+            users[user] = count - 1
         elif count:
+            if not users:
+                del self._sockets[group]
             self._reporter.leave(group, user)
             self._views.left_here(group, user)
 
@@ -105,19 +109,26 @@ class Presence:
         view = self._views.get(group)
         return [] if view is None else list(view.told)
 
-    def state_for(self, state: StateView, group: str, user: str | None) -> StateView:
-        """An owner's state with what clients here know of presence, so that the signals to come continue it.
+    def state_of(self, answer: Answer, group: str, user: str | None = None) -> StateView | None:
+        """An owner's state, if it has told one, such that the signals to come continue it. Nothing waits meanwhile.
 
-        `user`: who is online from now on, with this answer.
+        `user`: who is online from now on, with this answer. What was told here while the answer was on its way is told
+        nobody again: where that may be, what clients here know takes the place of what the owner knew. Its gateways may
+        not have told the owner of their latest yet; of those here, that is known.
         """
-        view = self._views.get(group)
-        if state.online is msgspec.UNSET or view is None or not view.begun:
+        state = answer.state
+        if state is None or state.online is msgspec.UNSET:
             return state
-        names = list(islice(view.told, NAMES + 1))
-        if user is not None and user not in view.told:
-            names.insert(0, user)
-        more = True if len(names) > NAMES else msgspec.UNSET
-        return msgspec.structs.replace(state, online=names[:NAMES], online_more=more)
+        view, asker = self._views.get(group), () if user is None else (user,)
+        online: Iterable[str] = state.online
+        more = state.online_more is True
+        if view is not None and view.begun and view.is_newer((answer.epoch, answer.announced)):
+            online, more = view.told, False
+        names = list(
+            islice(dict.fromkeys((*asker, *self._sockets.get(group, ()), *islice(online, NAMES + 1))), NAMES + 1)
+        )
+        more = more or len(names) > NAMES
+        return msgspec.structs.replace(state, online=names[:NAMES], online_more=True if more else msgspec.UNSET)
 
     async def heard(self, group: str, deadline: float) -> None:
         """Wait until the group's owner has heard what is to be told of the users here.

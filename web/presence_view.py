@@ -29,6 +29,7 @@ class GroupView:
         self._is_here = is_here
         self._epoch = epoch
         self._place: Place = (-1, 0)  # what stands before it is in the answer
+        self._heard: Place = (-1, 0)  # the last one that was read
         self._early: dict[str, tuple[Place, bool]] = {}
         self._told: dict[str, None] = {}
         self._due: dict[str, bool] = {}
@@ -50,6 +51,10 @@ class GroupView:
     def wants_online(self) -> bool:
         """Whether an owner's answer would tell something new."""
         return not self.begun or bool(self._unconfirmed)
+
+    def is_newer(self, place: Place) -> bool:
+        """Whether something was read that an answer as of `place` does not know."""
+        return self._heard > place
 
     def begin(self, place: Place, online: list[str], now: float) -> None:
         """An owner's answer: who was online when so many announcements had been made."""
@@ -77,6 +82,7 @@ class GroupView:
         if place[0] < self._epoch:
             return
         self.advance(place[0], now)
+        self._heard = max(self._heard, place)
         if not self.begun:
             for user in announcement.joined:
                 self._keep(user, place, is_online=True)

@@ -10,11 +10,12 @@ WITHIN_S = 15
 
 
 class Client:
-    """One socket of a client, with the frames that it has got."""
+    """One socket of a client, with the frames that it has got; signals are put aside, for they come at any time."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.socket = socket
         self.others: list[dict[str, Any]] = []
+        self.signals: list[dict[str, Any]] = []
         self._ids = itertools.count(1)
 
     async def send(self, frame: Any) -> None:
@@ -22,6 +23,19 @@ class Client:
         await self.socket.send_str(frame if isinstance(frame, str) else msgspec.json.encode(frame).decode())
 
     async def next(self) -> dict[str, Any]:
+        """The next frame that is no signal; fails if there is none in time or the socket was closed."""
+        while (frame := await self.any())["type"] == "signal":
+            self.signals.append(frame)
+        return frame
+
+    async def signal(self) -> dict[str, Any]:
+        """The next signal, which may have been put aside; other frames before it are put aside in `others`."""
+        while not self.signals:
+            frame = await self.any()
+            (self.signals if frame["type"] == "signal" else self.others).append(frame)
+        return self.signals.pop(0)
+
+    async def any(self) -> dict[str, Any]:
         """The next frame; fails if there is none in time or the socket was closed."""
         message = await self.socket.receive(timeout=WITHIN_S)
         assert message.type is aiohttp.WSMsgType.TEXT, f"{message.type} {message.data} {self.socket.close_code}"
