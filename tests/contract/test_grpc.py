@@ -221,6 +221,20 @@ async def test_calls_that_come_together_each_get_their_own_answer(rpc: Rpc, ente
     assert answers == [[f"{group} {n}" for n in range(5 - count, 5)] for group, count in asked]
 
 
+async def test_in_a_burst_no_call_ends_without_a_status(rpc: Rpc, enter: Enter, new_group: NewGroup) -> None:
+    """gRPC's core alone would end some of so many with CANCELLED."""
+    group = new_group()
+    alice = await enter("alice")
+    await create(alice, group)
+    await say(alice, group, "one")
+    answer = await rpc.call(group, "1")
+    answers = await asyncio.to_thread(rpc.burst, group, "1", 3_000)
+    told = [each for each in answers if each.status.code == 0]
+    assert told
+    assert all(each == answer for each in told)
+    assert {each.status.code for each in answers} <= {0, 2, 3}  # there are many, and they have ten seconds
+
+
 class Gateway(Command):
     """`python -m app gateway`, alone, in development mode, in the replaced service's place."""
 

@@ -50,6 +50,14 @@ class Rpc:
         assert answer.status.code == 0, answer.status
         return [message.content for message in answer.messages]
 
+    def burst(self, group: str, number: str, count: int) -> list[Any]:
+        """The answers to so many calls at once; grpc.RpcError if one of them fails."""
+        request, response = self._messages()
+        asked = request(group_id=group, number_of_messages=number).SerializeToString()
+        call = self.channel.unary_unary(METHOD, request_serializer=None, response_deserializer=None)
+        calls = [call.future(asked, timeout=WITHIN_S, wait_for_ready=True) for _ in range(count)]
+        return [response.FromString(each.result()) for each in calls]
+
     async def raw(self, request: bytes, *, timeout_s: float | None = WITHIN_S) -> bytes:
         """The bytes of the answer to any bytes; grpc.RpcError if the call itself fails."""
         call = self.channel.unary_unary(METHOD, request_serializer=None, response_deserializer=None)

@@ -13,7 +13,8 @@ from web.rpc.service import ChatService
 REQUEST_BYTES = 65_536
 # Beyond it callers get RESOURCE_EXHAUSTED; `ChatService` says SERVICE_UNAVAILABLE before. A call ends when its answer
 # was sent, so this bounds what waits for slow callers as well.
-CALLS = 2_500
+CALLS = 5_000
+PENDING = 10_000
 GRACE_S = 2.5
 
 _SERVICE = pb.DESCRIPTOR.services_by_name["ChatService"]
@@ -23,7 +24,10 @@ _OPTIONS = (
     # Otherwise a second server on the port would get half of the connections, and nobody would be told.
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", REQUEST_BYTES),
-    ("grpc.max_concurrent_streams", CALLS),
+    # What waits to be taken up: by default the core ends some calls of a burst of a thousand, and any beyond three
+    # (gRPC's `server.cc`, random early rejection). A bound on streams would end them, too, instead of holding them up.
+    ("grpc.server.max_pending_requests", PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", PENDING),
     # Old callers may ping as often as they did: by default the server would send them away for it (gRFC A8).
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),

@@ -19,7 +19,7 @@ from web.reads_client import ReadPort, SilentError, UnavailableError
 from web.rpc import chatservice_pb2 as pb
 from web.rpc.last_messages import LastMessages
 
-UNDER_WAY = 2_000  # a call that waits for an owner is small
+UNDER_WAY = 4_000  # a call that waits for an owner is small
 # A caller's deadline ends the call on its side, so the answer must be there before.
 MARGIN_S = 0.25
 MARGIN_SHARE = 0.25
