@@ -61,7 +61,6 @@ class Following:
         Raises:
             UnavailableError: no owner answered by `deadline` (the loop's time).
         """
-
         presence = self._service.presence
 
         def make(end: int) -> AnyRead:
