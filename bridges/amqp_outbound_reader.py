@@ -264,6 +264,8 @@ class Reader:
 
     def _give(self, generation: int, steps: list[Step]) -> None:
         self._room.release()
+        if self._fault is not None:
+            return  # a batch before this one is missing
         try:
             self._receiver.take(generation, steps)
         except Exception as failed:  # noqa: BLE001 - an edge: what is missing here must not be committed past
