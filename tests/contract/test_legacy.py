@@ -463,9 +463,14 @@ async def test_the_processors_death_sends_no_old_frame_again_and_announces_nobod
         texts = {await app.text() for _ in range(3)}
         assert texts == {"meanwhile", "and after it", "after"}
         assert len(app.seen) == len(seen) + 3
-    # Whoever was unconfirmed for the new owner has been told as gone by then, if anybody was.
-    dave = await doors.enter(service, "alice", 1)
-    assert (await dave.ask("presence", group="g"))["online"] == ["bob", "carol"]
+    # The new owner has heard of both again: nobody is left of whom it does not know.
+    async with asyncio.timeout(30):
+        while sorted((await alice.ask("presence", group="g"))["online"]) != ["bob", "carol"]:
+            await asyncio.sleep(0.05)
+    await bob.say("end")
+    for app, seen in zip(apps, told, strict=True):
+        assert (await app.next())[:2] == ("bob", "end")
+        assert len(app.seen) == len(seen) + 4
 
     # A gateway that drains posts what it has received, and says that it goes.
     socket = (await doors.open(service, "g", "bob", autoping=False)).socket
