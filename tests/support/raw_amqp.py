@@ -48,6 +48,7 @@ class RawPublisher:
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each frame waits 40 ms for an ACK
         self._buffer = b""
         self._socket.sendall(header.ProtocolHeader().marshal())
         self._next()
