@@ -46,6 +46,12 @@ class Announcements:
         """A user opened a legacy channel."""
         self._of(group, now).again[user] = channel
 
+    def shown(self, group: str) -> None:
+        """Somebody was told who is online in a group: what is not announced yet is announced, changed back or not."""
+        of = self._groups.get(group)
+        if of is not None:
+            of.before = dict.fromkeys(of.before)
+
     def undelivered(self, announcement: Announcement, now: float) -> None:
         """An announcement was lost: what it told is told again as it is by then."""
         group = announcement.group

@@ -43,6 +43,11 @@ class PartitionPresence:
         """Those who are online in a group, in the order of coming."""
         return self._online.get(group, _nobody).keys()
 
+    def show(self, group: str) -> Collection[str]:
+        """As `online`, for an answer: who was told of somebody will be told of the end, however soon it comes."""
+        self._announcements.shown(group)
+        return self.online(group)
+
     def report(self, gateway: str, report: Report, now: float) -> Word:
         """Take in what a gateway reports of this partition."""
         lease = self._leases.get(gateway)

@@ -147,7 +147,7 @@ def _state(group: Group, presence: PartitionPresence | None) -> StateView:
 
 def _online(presence: PartitionPresence, group: Group, most: int) -> list[str]:
     """The members who are online, at most so many: a membership may end before its socket says so."""
-    return list(islice((user for user in presence.online(group.id) if user in group.members), most))
+    return list(islice((user for user in presence.show(group.id) if user in group.members), most))
 
 
 def _audience(presence: PartitionPresence, group: Group) -> Audience:

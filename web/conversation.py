@@ -204,7 +204,9 @@ class Conversation:
             if isinstance(ask, WhoIsOnline):
                 await presence.heard(ask.group, deadline)  # who asks has been told that it is subscribed
             answer = await self._service.reads.ask(ask.group, lambda end: read_for(ask, self.user, end), deadline)
-            answer = msgspec.structs.replace(answer, state=presence.state_of(answer, ask.group))
+            if isinstance(ask, State | WhoIsOnline):
+                presence.show(ask.group, answer)
+                answer = msgspec.structs.replace(answer, state=presence.state_of(answer, ask.group))
             await self._outbox.drained()
             if answer.refusal is not None:
                 self._refuse(request, answer.refusal)

@@ -110,24 +110,18 @@ class Presence:
         return [] if view is None else list(view.told)
 
     def state_of(self, answer: Answer, group: str, user: str | None = None) -> StateView | None:
-        """An owner's state, if it has told one, such that the signals to come continue it. Nothing waits meanwhile.
+        """An owner's state, if it has told one, with whom clients here know: the signals to come continue it.
 
-        `user`: who is online from now on, with this answer. What was told here while the answer was on its way is told
-        nobody again: where that may be, what clients here know takes the place of what the owner knew. Its gateways may
-        not have told the owner of their latest yet; of those here, that is known.
+        `user`: who is online from now on, with this answer. The answer is to be learnt before.
         """
-        state = answer.state
+        state, view = answer.state, self._views.get(group)
         if state is None or state.online is msgspec.UNSET:
             return state
-        view, asker = self._views.get(group), () if user is None else (user,)
-        online: Iterable[str] = state.online
-        more = state.online_more is True
-        if view is not None and view.begun and view.is_newer((answer.epoch, answer.announced)):
-            online, more = view.told, False
-        names = list(
-            islice(dict.fromkeys((*asker, *self._sockets.get(group, ()), *islice(online, NAMES + 1))), NAMES + 1)
-        )
-        more = more or len(names) > NAMES
+        known = view is not None and view.begun
+        online: Iterable[str] = view.told if view is not None and known else state.online
+        asker = () if user is None else (user,)
+        names = list(islice(dict.fromkeys((*asker, *islice(online, NAMES + 1))), NAMES + 1))
+        more = len(names) > NAMES or (not known and state.online_more is True)
         return msgspec.structs.replace(state, online=names[:NAMES], online_more=True if more else msgspec.UNSET)
 
     async def heard(self, group: str, deadline: float) -> None:
@@ -157,9 +151,16 @@ class Presence:
         return view is not None and view.wants_online
 
     def learn(self, group: str, answer: Answer) -> None:
-        """An owner's answer, which tells who is online if it was asked."""
+        """The answer to who wanted to know who is online."""
         if answer.online is not None:
             self._views.begin(group, (answer.epoch, answer.announced), answer.online)
+        self.show(group, answer)
+
+    def show(self, group: str, answer: Answer) -> None:
+        """An owner's answer that names some who are online: what one client is told, all are."""
+        place = (answer.epoch, answer.announced)
+        online = answer.online if answer.state is None or answer.state.online is msgspec.UNSET else answer.state.online
+        self._views.refresh(group, place, online or (), self._sockets.get(group, ()))
 
     # The log
 

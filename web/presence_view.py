@@ -35,7 +35,7 @@ class GroupView:
         self._due: dict[str, bool] = {}
         self._again: dict[str, str] = {}
         self._channels: dict[str, str] = {}
-        self._denied: set[str] = set()  # said to have left, but here
+        self._ours: set[str] = set()  # here, though the owner has not said so, or has said that they left
         self._unconfirmed: set[str] = set()
         self._confirm_by = math.inf
         self._partial = False  # there are more than are held: what is not known may be online all the same
@@ -51,10 +51,6 @@ class GroupView:
     def wants_online(self) -> bool:
         """Whether an owner's answer would tell something new."""
         return not self.begun or bool(self._unconfirmed)
-
-    def is_newer(self, place: Place) -> bool:
-        """Whether something was read that an answer as of `place` does not know."""
-        return self._heard > place
 
     def begin(self, place: Place, online: list[str], now: float) -> None:
         """An owner's answer: who was online when so many announcements had been made."""
@@ -77,6 +73,16 @@ class GroupView:
         if place[0] < self._epoch:
             self._doubt(now)
 
+    def refresh(self, place: Place, online: Iterable[str], here: Iterable[str]) -> None:
+        """A further answer, and those with a socket here: whoever is told of them as well is told what all are told."""
+        if self.begun and place[0] == self._epoch and place >= self._heard:
+            for user in online:
+                self._apply(user, is_online=True)
+        for user in here:
+            if user not in self._told and not self._due.get(user, False):
+                self._ours.add(user)
+                self._set(user, is_online=True)
+
     def hear(self, place: Place, announcement: Announcement, now: float) -> None:
         """The next announcement of this group that was read."""
         if place[0] < self._epoch:
@@ -95,7 +101,8 @@ class GroupView:
                 self._apply(user, is_online=False)
         opened_first = set(announcement.joined)
         for user, channel in announcement.again:
-            self._open(user, channel, is_first=user in opened_first)
+            # A channel here must hear of one that was opened at another gateway at the same time.
+            self._open(user, channel, is_first=user in opened_first and not self._is_here(user))
 
     def advance(self, epoch: int, now: float) -> None:
         """The partition has a new owner, who knows nobody: whoever is not confirmed in time has left."""
@@ -105,8 +112,8 @@ class GroupView:
 
     def left_here(self, user: str) -> None:
         """The last socket of a user here is not subscribed any more."""
-        if user in self._denied:
-            self._denied.discard(user)
+        if user in self._ours:
+            self._ours.discard(user)
             self._set(user, is_online=False)
 
     def take(self, now: float) -> PresenceChange | None:
@@ -152,9 +159,9 @@ class GroupView:
     def _apply(self, user: str, *, is_online: bool) -> None:
         self._unconfirmed.discard(user)
         if is_online:
-            self._denied.discard(user)
+            self._ours.discard(user)
         elif self._is_here(user):
-            self._denied.add(user)
+            self._ours.add(user)
             return
         self._set(user, is_online=is_online)
 

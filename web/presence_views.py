@@ -51,7 +51,12 @@ class Views:
         """An owner said who is online; `place`: its claim, and how many announcements it had made in the partition."""
         if (view := self.get(group)) is not None:
             view.begin(place, online, self._loop.time())
-            self._touch([group])
+
+    def refresh(self, group: str, place: Place, online: Iterable[str], here: Iterable[str]) -> None:
+        """An owner named some who are online, and some are `here`: whoever follows hears of them at once."""
+        if (view := self.get(group)) is not None and view.begun:
+            view.refresh(place, online, here)
+            self._tell(group)
 
     def hear(self, place: Place, announcement: Announcement) -> None:
         """The next announcement that was read."""

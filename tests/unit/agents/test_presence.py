@@ -97,6 +97,14 @@ def test_what_changes_back_within_a_moment_is_not_announced() -> None:
     assert owner.after(1) == []
 
 
+def test_what_an_answer_has_shown_is_announced_though_it_changes_back() -> None:
+    owner = Owner()
+    owner.tell("a", on("ann"))
+    assert set(owner.presence.show("g")) == {"ann"}
+    owner.tell("a", off("ann"))
+    assert names(owner.after(1)) == [([], ["ann"])]
+
+
 def test_a_user_on_two_gateways_is_online_until_the_last_one_says_otherwise() -> None:
     owner = Owner()
     owner.tell("a", on("ann"))

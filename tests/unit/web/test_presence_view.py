@@ -123,6 +123,30 @@ def test_who_was_said_to_have_come_back_stays_when_the_last_socket_here_ends() -
     assert scene.wait(1) == []
 
 
+def test_whom_a_further_answer_names_is_told_to_all_and_announced_to_nobody_again() -> None:
+    scene = Scene("ann")
+    scene.view.refresh((scene.epoch, 0), ["ann", "bob"], [])
+    assert scene.wait(1) == [PresenceChange("g", ("bob",))]
+    assert scene.announce("bob") is None
+
+
+def test_an_answer_that_was_overtaken_tells_nothing() -> None:
+    scene = Scene("ann", "bob")
+    scene.announce(left=("bob",))
+    scene.view.refresh((scene.epoch, 0), ["ann", "bob"], [])
+    assert scene.wait(1) == []
+
+
+def test_a_user_here_of_whom_no_owner_has_heard_leaves_with_the_last_socket() -> None:
+    scene = Scene()
+    scene.here.add("ann")
+    scene.view.refresh((scene.epoch, 0), [], ["ann"])
+    assert scene.wait(1) == [PresenceChange("g", ("ann",))]
+    scene.here.clear()
+    scene.view.left_here("ann")
+    assert scene.wait(1) == [PresenceChange("g", (), ("ann",))]
+
+
 def test_a_large_group_gets_a_frame_a_second_whatever_comes() -> None:
     scene = Scene(*(f"u{n}" for n in range(500)))
     at = []
