@@ -1,6 +1,11 @@
-"""The output channels of this gateway: one a member (protocol §8)."""
+"""The output channels of members: one each, over all gateways (protocol §8)."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Protocol
+
+# Owners merge and pace what they announce: that a channel was opened has been read by then, or will not be.
+LATE_S = 5.0
 
 
 class Channel(Protocol):
@@ -30,3 +35,33 @@ class Channels:
         """The channel has ended; nothing happens if another one has taken its place."""
         if self._open.get((channel.group, channel.user)) is channel:
             del self._open[channel.group, channel.user]
+
+
+class Order:
+    """Where a channel stands among its member's, by the order in which the log tells that they were opened.
+
+    The last one stays. Before the log has told of this one, it may tell of an older one, late; or of a newer one alone,
+    where both were told to the owner at once. What follows within `LATE_S` shows which it was.
+    """
+
+    def __init__(self, channel: str, on_replaced: Callable[[], None]) -> None:
+        self._channel = channel
+        self._on_replaced = on_replaced
+        self._is_told = False
+        self._doubt: asyncio.TimerHandle | None = None
+
+    def opened(self, channel: str) -> None:
+        """The log tells that the member opened `channel`."""
+        if channel == self._channel:
+            self._is_told = True
+            self.end()
+        elif self._is_told:
+            self._on_replaced()
+        elif self._doubt is None:
+            self._doubt = asyncio.get_running_loop().call_later(LATE_S, self._on_replaced)
+
+    def end(self) -> None:
+        """Nothing is in doubt any more."""
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None

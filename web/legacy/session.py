@@ -18,7 +18,7 @@ from web import frames
 from web import metrics as gateway_metrics
 from web.conversation import Service
 from web.legacy import metrics
-from web.legacy.channels import Channels
+from web.legacy.channels import Channels, Order
 from web.legacy.following import Following
 from web.legacy.outbox import LegacyOutbox
 from web.legacy.posting import CERTAIN_WITHIN_S, Posting
@@ -32,8 +32,6 @@ SILENT_S = 60.0
 # aiohttp reads a frame whole. A longer text is refused by us (1009); what is ignored may be longer than any text.
 FRAME_BYTES = 1_048_576
 OPENS_S = 0.05
-# A signal that is read this long after the channel was opened is not of an earlier channel.
-LATE_S = 5.0
 
 REPLACED = 1000
 NO_TEXT = 1007
@@ -94,8 +92,7 @@ class LegacySession:
         self._life = asyncio.timeout(None)  # ended by `stop`
         self._code: int | None = None
         self._entered = False
-        self._entered_at = 0.0
-        self._announced = False
+        self._order = Order(self.id, self.replaced)
         self._left = False
         self._leaving = False
         self._over = False
@@ -217,7 +214,7 @@ class LegacySession:
                 self._following.end()
 
     def _enter(self) -> None:
-        self._entered, self._entered_at = True, self._loop.time()
+        self._entered = True
         now = to_text(time.time_ns() // 1_000_000)
         self._outbox.send(Batch.of([("", information(self.user, CONNECTED, now))]))
         # Before the older channel's end is told, or the user would go offline in between.
@@ -229,20 +226,13 @@ class LegacySession:
         if not self._entered or self._left:
             return
         for user, channel in change.again:
-            if user == self.user and channel == self.id:
-                self._announced = True
-            elif user == self.user and self._is_older():
-                self.replaced()
-                return
-        if self.user in change.joined:
-            self._announced = True
+            if user == self.user:
+                self._order.opened(channel)
+        if self._left:
+            return
         for batch in self._door.translations.of_presence(change):
             if not self._outbox.offer(batch):
                 return
-
-    def _is_older(self) -> bool:
-        """Whether what the signals tell now happened after this channel was opened: not before they told of it."""
-        return self._announced or self._loop.time() - self._entered_at >= LATE_S
 
     def _on_end(self, outside: bool) -> None:
         """The subscription ended by itself; what came before is written."""
@@ -259,6 +249,7 @@ class LegacySession:
         if self._left:
             return
         self._left = True
+        self._order.end()
         self._following.end()
         if self._entered:
             self._door.channels.give_up(self)

@@ -24,7 +24,7 @@ from app.reads import Outcome
 from tests.support.old_app import address
 from tests.unit.web.legacy_world import LegacyGateway, running, until
 from tests.unit.web.world import World
-from web.legacy import outbox, posting
+from web.legacy import channels, outbox, posting
 from web.legacy import session as under_test
 from web.presence import PresenceChange
 
@@ -204,10 +204,24 @@ async def test_a_channel_at_another_gateway_replaces_this_one_and_a_late_word_of
         world.hub.signal(PresenceChange("g", again=(("alice", mine),)))
         post(world, "still there")
         assert await alice.text() == "still there"
+        assert _only(gateway)._order._doubt is None
         world.hub.signal(PresenceChange("g", again=(("bob", "b"), ("alice", "newer"))))
         assert await alice.closed() == 1000
         await until(lambda: len(presence.calls) == 2)
         assert presence.calls[1] == ("leave", "alice", mine)
+
+
+async def test_of_two_channels_opened_at_once_the_one_that_the_log_does_not_tell_of_gives_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(channels, "LATE_S", 0.05)
+    world = World()
+    begin(world)
+    async with running(world) as gateway:
+        world.presence._signal = lambda change: None  # type: ignore[attr-defined]
+        alice = await gateway.member()
+        world.hub.signal(PresenceChange("g", joined=("alice",), again=(("alice", "the other"),)))
+        assert await alice.closed() == 1000
 
 
 async def test_texts_are_posted_in_order_and_what_is_no_message_is_not() -> None:
