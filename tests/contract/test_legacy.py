@@ -242,6 +242,24 @@ async def test_a_second_connection_replaces_the_first_and_its_end_is_told_to_nob
     ]
 
 
+async def test_of_two_connections_opened_at_once_at_two_gateways_one_stays(
+    enter: Enter, connect: Open, new_group: NewGroup
+) -> None:
+    group = new_group()
+    alice = await enter("alice")
+    await begin(alice, group, "bob")
+    both = await asyncio.gather(connect(group, "bob", 0), connect(group, "bob", 1))
+    closing = [asyncio.create_task(app.closed()) for app in both]
+    done, [stays] = await asyncio.wait(closing, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result() for task in done] == [1000]
+    await post(alice, group, "x")
+    app = both[closing.index(stays)]
+    async with asyncio.timeout(20):
+        while app.seen[-1:] == [] or app.seen[-1][1] != "x":
+            await asyncio.sleep(0.02)
+    stays.cancel()
+
+
 async def test_one_who_is_online_on_a_new_socket_gets_the_own_connected_and_does_not_lose_the_new_socket(
     enter: Enter, member: Open, new_group: NewGroup
 ) -> None:
