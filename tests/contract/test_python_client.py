@@ -12,7 +12,19 @@ from typing import Any
 
 import jwt
 import pytest
-from auerbach_client import Backoff, ChatError, Client, Conversation, Event, Item, Message, Reset, Status, Withheld
+from auerbach_client import (
+    Backoff,
+    ChatError,
+    Client,
+    Conversation,
+    Event,
+    Item,
+    Message,
+    Online,
+    Reset,
+    Status,
+    Withheld,
+)
 from auerbach_client.bodies import MemberJoined, MessagePosted
 
 from tests.support.fake_gateway import FakeGateway
@@ -307,3 +319,22 @@ async def printed(program: str, line: str, folder: Path) -> str:
         if process.returncode is None:
             process.terminate()
         await process.wait()
+
+
+async def test_a_conversation_knows_who_is_online_also_after_a_lost_connection(
+    stack: Stack, new_group: Callable[[], str]
+) -> None:
+    group = new_group()
+    async with (
+        Client(stack.http_url(0), user="alice", reconnect=Backoff(1, 2)) as alice,
+        Client(stack.http_url(1), user="bob") as bob,
+    ):
+        await alice.create_group(group, name="G", members=[{"user": "bob"}])
+        async with alice.conversation(group) as room:
+            assert room.online == {"alice"}
+            async with bob.conversation(group) as other:
+                await until(lambda: room.online == {"alice", "bob"})
+                assert "bob" in other.online
+                alice._session.link.cut()  # bob goes while it is away
+            await until(lambda: room.online == {"alice"})
+            assert await alice.presence(group) == Online(online=("alice",))

@@ -12,7 +12,7 @@ of the server.
 """
 
 from auerbach_client import bodies
-from auerbach_client.answers import GroupState, HistoryItem, HistoryPage, Member, MembersPage
+from auerbach_client.answers import GroupState, HistoryItem, HistoryPage, Member, MembersPage, Online
 from auerbach_client.backoff import Backoff
 from auerbach_client.changes import Ack
 from auerbach_client.client import Client
@@ -40,6 +40,7 @@ __all__ = [
     "Member",
     "MembersPage",
     "Message",
+    "Online",
     "Reset",
     "Status",
     "Subscription",

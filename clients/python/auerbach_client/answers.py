@@ -21,7 +21,8 @@ class GroupState(_Answer, frozen=True):
     """A group as it was at the event `seq` (protocol §4).
 
     `first` is the seq with which the group's current life began. `members` are in the order of joining, cut at 1,000
-    (then `members_more`; the rest by `Client.member_pages`). `online` is empty where the server does not say.
+    (then `members_more`; the rest by `Client.member_pages`). `online` are the users who are online, cut at 1,000 (then
+    `online_more`); of an old state, nobody.
     """
 
     name: str
@@ -33,6 +34,14 @@ class GroupState(_Answer, frozen=True):
     members: tuple[Member, ...] = ()
     members_more: bool = False
     online: tuple[str, ...] = ()
+    online_more: bool = False
+
+
+class Online(_Answer, frozen=True):
+    """The users who are online in a group, cut at 1,000 (then `online_more`)."""
+
+    online: tuple[str, ...] = ()
+    online_more: bool = False
 
 
 class HistoryItem(_Answer, frozen=True):

@@ -14,8 +14,9 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+from auerbach_client.answers import GroupState, Online
 from auerbach_client.errors import AuerbachError, ChatError, EndedError
-from auerbach_client.frames import Event, Reset, Withheld
+from auerbach_client.frames import Event, Presence, Reset, Withheld
 from auerbach_client.messages import Message, Status
 from auerbach_client.standing import Standing
 from auerbach_client.timeline import Timeline
@@ -53,6 +54,9 @@ class Conversation:
         self._most = most
         self._standing = Standing()
         self._timeline = Timeline("", most)
+        self._online: set[str] = set()
+        self._online_more = False
+        self._asking_online: asyncio.Task[None] | None = None
         self._run: Subscription | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
@@ -70,6 +74,7 @@ class Conversation:
             ValueError: this client follows the group already.
         """
         self._run = self._client.subscribe(self.group)
+        self._run.on_presence = self._on_presence
         try:
             await self._run.__aenter__()
             self._timeline = Timeline(self._client.hello.user, self._most)
@@ -124,6 +129,16 @@ class Conversation:
     def members_more(self) -> bool:
         """The group is so large that `members` lacks some: see `Client.member_pages`."""
         return self._standing.members_more
+
+    @property
+    def online(self) -> frozenset[str]:
+        """The users who are online, as far as was told: see `online_more`."""
+        return frozenset(self._online)
+
+    @property
+    def online_more(self) -> bool:
+        """So many are online that `online` lacks some."""
+        return self._online_more
 
     @property
     def seq(self) -> int:
@@ -249,6 +264,30 @@ class Conversation:
             # Woken when this task is done, so that who looks then sees that it is.
             asyncio.get_running_loop().call_soon(self._changed)
 
+    def _on_presence(self, told: GroupState | Presence | None) -> None:
+        match told:
+            case GroupState():
+                self._begin_online(told)
+            case Presence():
+                self._online.difference_update(told.left)
+                self._online.update(told.joined)
+                self._changed()
+            case None if self._asking_online is None:
+                self._asking_online = self._own(self._ask_online())
+
+    async def _ask_online(self) -> None:
+        """After a new connection: ask anew, for signals were missed."""
+        try:
+            self._begin_online(await self._client.presence(self.group))
+        except AuerbachError:
+            pass  # what is known is kept; the run says what is wrong
+        finally:
+            self._asking_online = None
+        self._changed()
+
+    def _begin_online(self, told: GroupState | Online) -> None:
+        self._online, self._online_more = set(told.online), told.online_more
+
     async def _begin_again(self) -> None:
         """All that was held is void: take the state and the newest messages anew, however long that is refused."""
         self._life += 1
@@ -256,7 +295,9 @@ class Conversation:
         self._changed()
         while True:
             try:
-                self._standing.begin(await self._client.state(self.group))
+                state = await self._client.state(self.group)
+                self._standing.begin(state)
+                self._begin_online(state)
                 await self.older(self._recent)
             except ChatError as refused:
                 if not refused.temporary:

@@ -9,7 +9,7 @@ import msgspec
 
 from auerbach_client.backoff import Backoff
 from auerbach_client.errors import ChatError, EndedError
-from auerbach_client.frames import Event, Reply, Started, Withheld, encode
+from auerbach_client.frames import Event, Presence, Reply, Started, Withheld, encode
 from auerbach_client.link import Link
 from auerbach_client.requests import to_error
 from auerbach_client.subscription import Phase, Subscription
@@ -118,6 +118,12 @@ class Feed:
             return
         if await self._has_room(subscription, hurry=hurry) and not subscription.skip(frame):
             self._missed(subscription, frame.start)
+
+    def presence(self, frame: Presence) -> None:
+        """Tell of who came and went."""
+        subscription = self._subscriptions.get(frame.group)
+        if subscription is not None:
+            subscription.on_presence(frame)
 
     def ended(self, error: EndedError | None) -> None:
         """End all: with `error`, or in peace."""

@@ -72,6 +72,15 @@ class Withheld(msgspec.Struct, frozen=True):
     through: int = 0
 
 
+class Presence(msgspec.Struct, frozen=True):
+    """Who came and went in `group` (protocol §5): a signal, which may be dropped, and not repeated."""
+
+    group: str
+    kind: str
+    joined: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+
 class Started(msgspec.Struct, frozen=True, kw_only=True):
     """The reply to `subscribe` (protocol §4): events from seq `start` on follow; the group's last one is `seq`."""
 
@@ -109,9 +118,10 @@ class _EventFrame(msgspec.Struct, frozen=True):
 
 class _Head(msgspec.Struct, frozen=True):
     type: str
+    kind: Any = None
 
 
-Frame = Event | Reply | Withheld | Bye | Hello
+Frame = Event | Reply | Withheld | Presence | Bye | Hello
 
 _head = msgspec.json.Decoder(_Head)
 _event = msgspec.json.Decoder(_EventFrame)
@@ -120,22 +130,26 @@ _others: dict[str, msgspec.json.Decoder[Withheld | Bye | Hello]] = {
     "bye": msgspec.json.Decoder(Bye),
     "hello": msgspec.json.Decoder(Hello),
 }
+_presence = msgspec.json.Decoder(Presence)
 _fields = msgspec.json.Decoder(dict[str, Any])
 
 
 def decode(raw: bytes) -> Frame | None:
-    """A frame, or None for a type that this version does not know (a signal, say).
+    """A frame, or None for a type, or a kind of signal, that this version does not know.
 
     Raises:
         msgspec.MsgspecError: not a frame of this protocol.
     """
-    kind = _head.decode(raw).type
+    head = _head.decode(raw)
+    kind = head.type
     if kind == "event":
         e = _event.decode(raw)
         return Event(e.group, e.seq, e.id, e.kind, e.by, e.at, e.client_msg_id, e.data, raw)
     if kind == "reply":
         fields = _fields.decode(raw)
         return Reply(fields.get("id"), fields.get("ok") is True, fields)
+    if kind == "signal":
+        return _presence.decode(raw) if head.kind == "presence" else None
     other = _others.get(kind)
     return None if other is None else other.decode(raw)
 

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from auerbach_client.answers import GroupState, HistoryPage, MembersPage
+from auerbach_client.answers import GroupState, HistoryPage, MembersPage, Online
 from auerbach_client.errors import ChatError
 
 Answer = TypeVar("Answer")
@@ -68,6 +68,10 @@ class Questions(ABC):
             cursor = page.cursor
             if cursor is None:
                 return
+
+    async def presence(self, group: str) -> Online:
+        """Who is online in the group now."""
+        return _typed(await self.request("presence", group=group), Online)
 
     async def ping(self) -> None:
         """A sign of life, there and back."""

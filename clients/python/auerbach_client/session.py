@@ -11,7 +11,7 @@ from auerbach_client.backoff import Backoff
 from auerbach_client.connection import Dialer
 from auerbach_client.errors import EndedError
 from auerbach_client.feed import Feed
-from auerbach_client.frames import Bye, Event, Hello, Reply, Withheld, decode
+from auerbach_client.frames import Bye, Event, Hello, Presence, Reply, Withheld, decode
 from auerbach_client.link import Link
 from auerbach_client.requests import Requests
 
@@ -98,6 +98,8 @@ class Session:
                 await self.feed.event(frame, hurry=self._hurry)
             case Reply():
                 self._replied(frame)
+            case Presence():
+                self.feed.presence(frame)
             case Withheld():
                 await self.feed.withheld(frame, hurry=self._hurry)
             case Bye():

@@ -10,12 +10,12 @@ one slow consumer holds up neither the other groups nor the replies for longer t
 import asyncio
 import enum
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol, Self
 
 from auerbach_client.answers import GroupState
 from auerbach_client.errors import AuerbachError
-from auerbach_client.frames import Event, Reset, Started, Withheld
+from auerbach_client.frames import Event, Presence, Reset, Started, Withheld
 
 Item = Event | Withheld | Reset
 
@@ -86,6 +86,8 @@ class Subscription(AsyncIterator[Item]):
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._opened = False
+        # Told of the first state, of signals, and with None that some may have been missed.
+        self.on_presence: Callable[[GroupState | Presence | None], None] = lambda _: None
 
     @property
     def position(self) -> int | None:
@@ -173,8 +175,11 @@ class Subscription(AsyncIterator[Item]):
             self._queue.clear()
             self.cursor = started.start - 1
             self._put(Reset(self.group, started.start))
-        if self.state is None:
+        if self.state is None and started.state is not None:
             self.state = started.state
+            self.on_presence(started.state)
+        elif self._opened:
+            self.on_presence(None)
         self.head, self._log = started.seq, log
         self.phase, self.attempts, self._opened = Phase.LIVE, 0, True
         self._changed.set()
