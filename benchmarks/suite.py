@@ -34,6 +34,8 @@ DEADLINES_S = {
     "round_trip": 5 * _MINUTES_S,
     "latency": 5 * _MINUTES_S,
     "throughput": 10 * _MINUTES_S,
+    "amqp_in": 10 * _MINUTES_S,
+    "amqp_out": 10 * _MINUTES_S,
     "cold_start": 10 * _MINUTES_S,
     "stalls": 15 * _MINUTES_S,
     "flatness": 15 * _MINUTES_S,

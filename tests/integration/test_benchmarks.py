@@ -23,6 +23,7 @@ TOLD_LAST = {
     "round_trip": "p99.9",
     "resume": "rise for each client",
     "history_rpc": "last 50 of 300 against last 50 of 100",
+    "amqp_in": "CPU of the bridge",
     "road": "CPU of the broker / bare Kafka",
     "stalls": "SIGKILL, with the supervisor",
 }

@@ -2,10 +2,12 @@
 
 import socket
 import struct
+from collections.abc import Sequence
 
 from pamqp import commands, frame, header
 
 _HEADERS = 1 << 13  # the flag of the property `headers` (AMQP 0-9-1 §2.3.5.2, and the order of basic's properties)
+_AT_ONCE = 500
 _FRAME_BYTES = 100_000  # of a body; RabbitMQ's frames have 128 KiB
 _PERSISTENT = 1 << 12
 _MESSAGE_ID = 1 << 7
@@ -50,6 +52,7 @@ class RawPublisher:
         self._socket = socket.create_connection(("127.0.0.1", port), 10)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each frame waits 40 ms for an ACK
         self._buffer = b""
+        self._published = self._acknowledged = 0
         self._socket.sendall(header.ProtocolHeader().marshal())
         self._next()
         self._send(0, commands.Connection.StartOk({}, "PLAIN", "\0guest\0guest", "en_US"))
@@ -75,30 +78,30 @@ class RawPublisher:
 
         `headers`: the encoded table. `properties`: flags and bytes of all properties instead.
         """
-        flags, encoded = (
-            properties if properties is not None else (_HEADERS, headers) if headers is not None else (0, b"")
-        )
-        method = (
-            struct.pack(">HHH", 60, 40, 0)
-            + bytes([len(exchange)])
-            + exchange.encode()
-            + bytes([len(routing_key)])
-            + routing_key
-            + b"\0"
-        )
-        self._frame(1, method)
-        self._frame(2, struct.pack(">HHQH", 60, 0, len(body), flags) + encoded)
-        for start in range(0, len(body), _FRAME_BYTES):
-            self._frame(3, body[start : start + _FRAME_BYTES])
-        answer = self._next()
-        return ACCEPTED if isinstance(answer, commands.Basic.Ack) else REFUSED
+        flags, encoded = properties or ((0, b"") if headers is None else (_HEADERS, headers))
+        self._socket.sendall(_message(body, flags, encoded, exchange, routing_key))
+        return ACCEPTED if isinstance(self._next(), commands.Basic.Ack) else REFUSED
+
+    def publish_all(self, messages: Sequence[tuple[bytes, bytes]], *, queue: str) -> None:
+        """Put messages (body, encoded headers) into a queue, hundreds at a time, until RabbitMQ has them all.
+
+        Raises:
+            ConnectionError: RabbitMQ closed the connection.
+        """
+        key = queue.encode()
+        for start in range(0, len(messages), _AT_ONCE):
+            chunk = messages[start : start + _AT_ONCE]
+            last = self._published + len(chunk)
+            self._socket.sendall(b"".join(_message(body, _HEADERS, headers, "", key) for body, headers in chunk))
+            while self._acknowledged < last:
+                if not isinstance(answer := self._next(), commands.Basic.Ack):
+                    raise ConnectionError(f"RabbitMQ answered {answer!r}")
+                self._acknowledged = answer.delivery_tag or 0
+            self._published = last
 
     def close(self) -> None:
         """Cut the connection."""
         self._socket.close()
-
-    def _frame(self, kind: int, payload: bytes) -> None:
-        self._socket.sendall(struct.pack(">BHI", kind, 1, len(payload)) + payload + b"\xce")
 
     def _send(self, channel: int, method: frame.FrameTypes) -> None:
         self._socket.sendall(frame.marshal(method, channel))
@@ -115,3 +118,19 @@ class RawPublisher:
             if not more:
                 return None
             self._buffer += more
+
+
+def _message(body: bytes, flags: int, encoded: bytes, exchange: str, routing_key: bytes) -> bytes:
+    """The frames of a `basic.publish`."""
+    names = bytes([len(exchange)]) + exchange.encode() + bytes([len(routing_key)]) + routing_key
+    return b"".join(
+        [
+            _frame(1, struct.pack(">HHH", 60, 40, 0) + names + b"\0"),
+            _frame(2, struct.pack(">HHQH", 60, 0, len(body), flags) + encoded),
+            *(_frame(3, body[start : start + _FRAME_BYTES]) for start in range(0, len(body), _FRAME_BYTES)),
+        ]
+    )
+
+
+def _frame(kind: int, payload: bytes) -> bytes:
+    return struct.pack(">BHI", kind, 1, len(payload)) + payload + b"\xce"
