@@ -141,6 +141,9 @@ class NeighbourSettings(BaseSettings):
     @field_validator("amqp_events_exchange")
     @classmethod
     def _topic(cls, value: str | None) -> str | None:
+        # pamqp refuses to name any other exchange.
+        if value is not None and not re.fullmatch(r"[a-zA-Z0-9_.:@#,/+ -]*", value):
+            raise ValueError("must have no other characters than letters, digits, spaces and _.:@#,/+-")
         if value in _HEADERS_EXCHANGES:
             raise ValueError(f"{value} is a headers exchange of the replaced service; events go to a topic exchange")
         return value
