@@ -30,7 +30,15 @@ export interface GroupState {
   seq: number;
   members: Member[];
   members_more?: boolean;
+  /** Cut at 1,000, then with `online_more`; not there in an old state. */
   online?: string[];
+  online_more?: boolean;
+}
+
+/** Who is online in a group, cut at 1,000. */
+export interface Presence {
+  online: string[];
+  online_more: boolean;
 }
 
 /** One change of a group. Kinds that a client does not know are to be ignored (protocol §3). */
@@ -284,6 +292,7 @@ export type ConversationChange =
   | { kind: "withheld"; withheld: Withheld }
   | { kind: "history"; count: number }
   | { kind: "pending" }
+  | { kind: "presence" }
   | { kind: "reset" }
   | { kind: "ended"; why: ChatError | GroupEvent };
 
@@ -381,6 +390,8 @@ export class Client {
     group: string,
     options?: AskOptions & { limit?: number },
   ): AsyncGenerator<Member, void, undefined>;
+  /** Who is online now. */
+  presence(group: string, options?: AskOptions): Promise<Presence>;
   /** A sign of life, there and back. */
   ping(options?: AskOptions): Promise<void>;
 
@@ -391,6 +402,22 @@ export class Client {
   subscribe(group: string, start: Start, on: Handlers | ((event: GroupEvent) => void)): Subscription;
   /** The group as it is shown, followed until `close`. */
   conversation(group: string, options?: ConversationOptions): Conversation;
+}
+
+/**
+ * Who is online in a group that is followed: `take` gives it the state's `online`; signals change it, and after a
+ * reconnection it asks anew. `onChange` is told of each change, after it.
+ */
+export class Online {
+  constructor(client: Client, group: string, onChange?: () => void);
+  users: Set<string>;
+  /** There are more than `users` has. */
+  more: boolean;
+  take(told: { online?: string[]; online_more?: boolean }): void;
+  /** Asks the server; rejects as any request. */
+  refresh(): Promise<void>;
+  /** Hears no more signals. */
+  close(): void;
 }
 
 /**
@@ -428,6 +455,8 @@ export class Conversation {
    * `older`, which stops here. May be set at any time.
    */
   most: number;
+  /** Who is online. */
+  readonly online: Online;
   /** The user that this is for; undefined before the first hello. */
   readonly me: string | undefined;
   /** What to show: `posted`, then `pending`. An own message has the same `client_msg_id` before and after its event. */

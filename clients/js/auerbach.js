@@ -35,6 +35,7 @@
  * @typedef {import("./auerbach.js").SendOptions} SendOptions
  * @typedef {import("./auerbach.js").SendReply} SendReply
  * @typedef {import("./auerbach.js").Signal} Signal
+ * @typedef {import("./auerbach.js").Presence} Presence
  * @typedef {import("./auerbach.js").SocketLike} SocketLike
  * @typedef {import("./auerbach.js").Start} Start
  * @typedef {import("./auerbach.js").Status} Status
@@ -419,6 +420,16 @@ export class Client {
     } while (cursor !== undefined);
   }
 
+  /**
+   * @param {string} group
+   * @param {AskOptions} [options]
+   * @returns {Promise<Presence>}
+   */
+  async presence(group, options) {
+    const { online, online_more = false } = await this.request("presence", { group }, options);
+    return { online, online_more };
+  }
+
   /** @param {AskOptions} [options] */
   async ping(options) {
     await this.request("ping", {}, options);
@@ -633,6 +644,62 @@ export class Client {
   }
 }
 
+// ---- Who is online in a group: from its state, and from the signals since. ----
+
+export class Online {
+  /** @type {Set<string>} */
+  users = new Set();
+  more = false;
+  #client;
+  #group;
+  #onChange;
+  #stop;
+  #known = false;
+
+  /**
+   * @param {Client} client
+   * @param {string} group
+   * @param {() => void} [onChange]
+   */
+  constructor(client, group, onChange = () => {}) {
+    this.#client = client;
+    this.#group = group;
+    this.#onChange = onChange;
+    this.#stop = client.listen({
+      onSignal: (signal) => this.#hear(signal),
+      // A connection that goes on with its subscription brings no state, and signals were missed.
+      onStatus: (status) => void (status.state === "online" && this.#known && this.refresh().catch(ignore)),
+    });
+  }
+
+  /** @param {{ online?: string[], online_more?: boolean }} told */
+  take({ online = [], online_more = false }) {
+    this.#known = true;
+    this.users = new Set(online);
+    this.more = online_more;
+    this.#onChange();
+  }
+
+  async refresh() {
+    this.take(await this.#client.presence(this.#group));
+  }
+
+  close() {
+    this.#stop();
+  }
+
+  /** @param {Signal} signal */
+  #hear({ kind, group, joined, left }) {
+    if (kind !== "presence" || group !== this.#group || !this.#known) return;
+    for (const user of names(left)) this.users.delete(user);
+    for (const user of names(joined)) this.users.add(user);
+    this.#onChange();
+  }
+}
+
+/** @param {unknown} given @returns {string[]} */
+const names = (given) => (Array.isArray(given) ? given : []);
+
 // ---- A group as it is shown: the fold of its events, history that was scrolled to, and what is being sent. ----
 
 export class Conversation {
@@ -656,6 +723,8 @@ export class Conversation {
   /** @type {Pending[]} */
   pending = [];
   more = false;
+  /** @type {Online} */
+  online;
   #client;
   #recent;
   /** @type {Subscription | null} */
@@ -687,6 +756,7 @@ export class Conversation {
     this.group = group;
     this.most = most;
     this.#recent = recent;
+    this.online = new Online(client, group, () => this.#tell({ kind: "presence" }));
     this.reopen();
   }
 
@@ -715,6 +785,7 @@ export class Conversation {
   close() {
     this.#subscription?.close();
     this.#subscription = null;
+    this.online.close();
     this.#listeners.clear();
   }
 
@@ -899,6 +970,7 @@ export class Conversation {
     this.more = true; // as far as is known: the first page tells
     this.#drop(({ seq }) => seq !== undefined && seq <= state.seq);
     if (this.#recent > 0) this.older(this.#recent).catch(ignore); // refused: it can be asked for as any older page
+    this.online.take(state);
     this.#tell({ kind: "state" });
   }
 

@@ -129,3 +129,16 @@ def test_members_beyond_a_thousand_are_paged(person: NewPerson) -> None:
     alice.page.get_by_label("Find a member").fill("M1049")
     expect(rows.locator(".name")).to_have_text(["m1049"])
     assert alice.faults == []
+
+
+def test_the_members_panel_tells_who_is_online_in_words(person: NewPerson) -> None:
+    alice, bob = person(), person()
+    alice.sign_in("alice")
+    bob.sign_in("bob", alice.create("Presence", join="open"))
+    bob.join()
+    here = alice.page.locator("#member-list").get_by_role("listitem").filter(has_text="bob")
+    expect(here).to_contain_text("online")
+    expect(alice.page.get_by_role("button", name="2 members, 2 online")).to_be_visible()
+    bob.page.close()
+    expect(here).not_to_contain_text("online")
+    expect(alice.page.get_by_text("1 online")).to_be_visible()

@@ -1,7 +1,7 @@
 /** The chat page: signs in, and brings what a session holds onto the page. */
 
 import { groupOf, hashOf, userOf } from "./address.js";
-import { Client, newId } from "./auerbach.js";
+import { Client, newId, Online } from "./auerbach.js";
 import { Composer } from "./composer.js";
 import { showConnection } from "./connection.js";
 import { attempt, listenDialogs } from "./dialogs.js";
@@ -63,8 +63,9 @@ const people = new People({
 async function signIn(identity) {
   client?.close();
   store.identity = identity;
-  client = new Client("/v1/ws", { ...identity, onStatus });
-  const beginning = new Session({ client, newId, store, onChange: render });
+  const opened = (client = new Client("/v1/ws", { ...identity, onStatus }));
+  const watchOnline = (group, onChange) => new Online(opened, group, onChange);
+  const beginning = new Session({ client, newId, store, onChange: render, watchOnline });
   try {
     await beginning.begin();
   } catch {
@@ -129,6 +130,7 @@ function draw() {
   }
   drawMe();
   drawConversation(session.conversations.get(groupOf(location.hash)) ?? null);
+  session.watch(shown);
   showGroups(inOrder(session.conversations.values()), shown);
   drawPeople();
   drawTitle();
@@ -166,7 +168,7 @@ function drawConversation(conversation) {
   if (timeline.atEnd && !document.hidden) session.markSeen(conversation);
 }
 
-function drawHead({ name, topic, members, membersMore, phase }) {
+function drawHead({ name, topic, members, membersMore, online, phase }) {
   if (byId("group-name").dataset.name !== name) {
     byId("group-name").dataset.name = name;
     byId("group-name").replaceChildren(nameOf(name));
@@ -174,7 +176,8 @@ function drawHead({ name, topic, members, membersMore, phase }) {
   }
   byId("group-topic").textContent = topic;
   byId("people-count").textContent = `${members.size}${membersMore ? "+" : ""}`;
-  byId("people-toggle").setAttribute("aria-label", `${members.size}${membersMore ? "+" : ""} ${members.size === 1 ? "member" : "members"}`);
+  const many = `${members.size}${membersMore ? "+" : ""} ${members.size === 1 ? "member" : "members"}`;
+  byId("people-toggle").setAttribute("aria-label", online.size > 0 ? `${many}, ${online.size} online` : many);
   byId("people-toggle").hidden = phase !== "open";
 }
 

@@ -26,6 +26,8 @@ export class Conversation {
   membersCursor;
   /** Users whose ban was seen; the server has no list of them. */
   banned = new Set();
+  /** Users who are online, as far as is known. @type {Set<string>} */
+  online = new Set();
   topic = "";
   join = "invite";
   history = "all";
@@ -214,6 +216,12 @@ export class Conversation {
     const item = items.fetched(quoted);
     for (const event of meanwhile) items.alter(item, event);
     this.quotes.set(seq, item);
+  }
+
+  /** Takes those who are online now. */
+  setOnline(users) {
+    this.online = new Set(users);
+    this.peopleVersion += 1;
   }
 
   /** Takes the next page of members. */

@@ -42,9 +42,10 @@ export class People {
   }
 
   #draw() {
-    const { id, members, membersMore, role, banned, topic } = this.#shown;
+    const { id, members, membersMore, online, role, banned, topic } = this.#shown;
     const leads = RANK[role] >= RANK.admin;
     byId("people-title").textContent = `Members (${members.size}${membersMore ? "+" : ""})`;
+    byId("people-online").textContent = online.size > 0 ? `${online.size} online` : "";
     byId("people-topic").textContent = topic;
     byId("add-form").hidden = byId("bans").hidden = !leads;
     byId("leave").hidden = role === undefined;
@@ -58,17 +59,19 @@ export class People {
   }
 
   #row(user, its) {
-    const { me, role: mine } = this.#shown;
+    const { me, role: mine, online } = this.#shown;
+    const isOnline = online.has(user);
     const items = user === me ? [] : this.#itemsFor(user, its, mine);
     const menu = (event) => openMenu(event.currentTarget, { label: `About ${plain(user)}`, items });
     const make = () =>
       h(
         "li", {}, mark(user),
         h("span", { class: "name" }, nameOf(user), user === me && " (you)"),
+        isOnline && h("span", { class: "online" }, h("span", { class: "spoken" }, "online")),
         its !== "member" && h("span", { class: "role" }, ROLES[its] ?? its),
         items.length > 0 && iconButton("more", `Change ${plain(user)}`, { "aria-haspopup": "menu", "data-part": "menu", onclick: menu }),
       );
-    return { key: user, version: `${its} ${mine}`, make };
+    return { key: user, version: `${its} ${mine} ${isOnline}`, make };
   }
 
   #itemsFor(user, its, mine) {

@@ -27,6 +27,9 @@ export class Session {
   #newId;
   #store;
   #onChange;
+  #watchOnline;
+  /** Who is online in the group on the page. @type {{ conversation: Conversation, online: any } | null} */
+  #watched = null;
   #subscriptions = new Map();
   /** Group → the page that is on its way. @type {Map<string, Promise<void>>} */
   #loading = new Map();
@@ -40,12 +43,14 @@ export class Session {
    * @param {() => string} parts.newId
    * @param {import("./store.js").Store} parts.store
    * @param {() => void} parts.onChange
+   * @param {(group: string, onChange: () => void) => import("../../clients/js/auerbach.js").Online | null} [parts.watchOnline]
    */
-  constructor({ client, newId, store, onChange }) {
+  constructor({ client, newId, store, onChange, watchOnline = () => null }) {
     this.#client = client;
     this.#newId = newId;
     this.#store = store;
     this.#onChange = onChange;
+    this.#watchOnline = watchOnline;
     this.changes = new Changes({ client, newId, onChange });
   }
 
@@ -195,6 +200,20 @@ export class Session {
     }
     conversation.setQuote(seq, quoted, meanwhile);
     this.#onChange();
+  }
+
+  /** Who is online is known of one group: the one that is on the page. */
+  watch(conversation) {
+    if (conversation?.phase === "open" && this.#watched?.conversation === conversation) return;
+    this.#watched?.online?.close();
+    this.#watched = null;
+    if (conversation?.phase !== "open") return;
+    const online = this.#watchOnline(conversation.id, () => {
+      conversation.setOnline(online.users);
+      this.#onChange();
+    });
+    this.#watched = { conversation, online };
+    online?.refresh().catch(() => {}); // refused: the group says why, and nobody is shown as online
   }
 
   async #load(conversation, limit) {

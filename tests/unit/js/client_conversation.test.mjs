@@ -269,7 +269,7 @@ test("what is discarded is gone and not sent again, and is shown if it was poste
   assert.ok(!g.discard(client_msg_id));
   assert.deepEqual(g.pending, []);
   await reconnect(parts);
-  assert.deepEqual(Socket.last.sent.map(({ type }) => type), ["subscribe"]);
+  assert.deepEqual(Socket.last.sent.map(({ type }) => type), ["subscribe", "presence"]);
   Socket.last.reply("subscribe", { group: "g", seq: 5, from: 5, recovered: true });
   Socket.last.receive(event(5, { by: "alice", client_msg_id, data: { text: "oops" } }));
 
@@ -335,7 +335,8 @@ test("after a reconnection it goes on, and what was on its way is posted and sho
   const { client_msg_id } = g.post("hello");
 
   await reconnect(parts);
-  assert.deepEqual(Socket.last.sent.map(({ type, after }) => [type, after]), [["subscribe", 4], ["send", undefined]]);
+  const asked = Socket.last.sent.filter(({ type }) => type !== "presence");
+  assert.deepEqual(asked.map(({ type, after }) => [type, after]), [["subscribe", 4], ["send", undefined]]);
   Socket.last.reply("subscribe", { group: "g", seq: 6, from: 5, recovered: true });
   Socket.last.receive(
     event(5, { by: "alice", client_msg_id, data: { text: "hello" } }),
@@ -691,3 +692,30 @@ function random(seed) {
   let x = seed * 7919;
   return () => (x = (x * 48_271) % 2_147_483_647) / 2_147_483_647;
 }
+
+test("it knows who is online from the state and from what is signalled", async (t) => {
+  const { g, Socket, told } = await opened(t, { state: { ...STATE, online: ["alice", "bob"] } });
+  told.length = 0;
+  Socket.last.receive({ type: "signal", kind: "presence", group: "g", joined: ["carol"], left: ["bob"] });
+  Socket.last.receive({ type: "signal", kind: "presence", group: "other", joined: ["dave"], left: ["alice"] });
+  Socket.last.receive({ type: "signal", kind: "typing", group: "g", by: "bob" });
+
+  assert.deepEqual([[...g.online.users], g.online.more, told], [["alice", "carol"], false, ["presence"]]);
+});
+
+test("it asks who is online after a reconnection, for signals were missed", async (t) => {
+  const parts = await opened(t, { state: { ...STATE, online: ["alice", "bob"] } });
+  await reconnect(parts);
+  parts.Socket.last.reply("presence", { online: ["alice", "dave"], online_more: true });
+  await settled();
+
+  assert.deepEqual([[...parts.g.online.users], parts.g.online.more], [["alice", "dave"], true]);
+});
+
+test("it hears of nobody once it is closed", async (t) => {
+  const { g, Socket } = await opened(t, { state: { ...STATE, online: ["alice"] } });
+  g.close();
+  Socket.last.receive({ type: "signal", kind: "presence", group: "g", joined: ["bob"], left: [] });
+
+  assert.deepEqual([...g.online.users], ["alice"]);
+});

@@ -1,0 +1,130 @@
+"""Presence through the death and the pauses of processes: no ghosts, and nobody who stayed is said to have gone."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import aiohttp
+import pytest
+
+from tests.contract.client import Client
+from tests.support.stack import MakeStack, Stack
+
+CRASH_S = 15  # protocol §5
+GROUP = "presence"
+
+Connect = Callable[[str, int], Awaitable[Client]]
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Callable[[Stack], Connect]]:
+    """Opens sockets to a stack's gateways, which need not answer a CLOSE."""
+    async with AsyncExitStack() as kept:
+        session = await kept.enter_async_context(aiohttp.ClientSession())
+
+        def to(stack: Stack) -> Connect:
+            async def open_one(user: str, gateway: int) -> Client:
+                socket = await session.ws_connect(stack.ws_url(gateway, user), max_msg_size=2**20)
+                client = Client(socket)
+                assert (await client.next())["type"] == "hello"
+                return client
+
+            return open_one
+
+        yield to
+
+
+async def begin(connect: Connect, *users: tuple[str, int]) -> list[Client]:
+    """A group of these users, each subscribed at a gateway, who all know of each other."""
+    clients = [await connect(user, gateway) for user, gateway in users]
+    members = [{"user": user} for user, _ in users]
+    assert (await clients[0].ask("create_group", group=GROUP, name="G", members=members))["ok"]
+    for client in clients:
+        assert (await client.ask("subscribe", group=GROUP))["ok"]
+    names = {user for user, _ in users}
+    for client in clients:
+        await settled(client, names)
+    return clients
+
+
+async def settled(client: Client, users: set[str]) -> None:
+    """Wait until a client's gateway shows these users as online, and forget the signals until then."""
+    async with asyncio.timeout(60):
+        while set((await client.ask("state", group=GROUP)).get("state", {}).get("online", ())) != users:
+            await asyncio.sleep(0.1)
+    client.signals.clear()
+
+
+async def left(client: Client) -> list[str]:
+    """The next who are said to have left; nobody may be said to have come before."""
+    frame = await client.signal()
+    return [*frame["left"], *(f"+{user}" for user in frame["joined"])]
+
+
+async def test_a_killed_gateways_users_leave_within_the_promised_time(
+    make_stack: MakeStack, opened: Callable[[Stack], Connect]
+) -> None:
+    stack = make_stack(processors=1)
+    alice, *_ = await begin(opened(stack), ("alice", 0), ("bob", 1), ("carol", 1))
+    stack.kill("gateway-1")
+    gone: set[str] = set()
+    async with asyncio.timeout(CRASH_S):
+        while gone != {"bob", "carol"}:
+            gone |= {user for user in await left(alice) if not user.startswith("+")}
+    assert set((await alice.ask("presence", group=GROUP))["online"]) == {"alice"}
+
+
+async def test_a_processors_death_says_nothing_of_those_who_stay_and_leaves_no_ghost_of_those_who_do_not(
+    make_stack: MakeStack, opened: Callable[[Stack], Connect]
+) -> None:
+    stack = make_stack(processors=1, gateways=3)
+    connect = opened(stack)
+    users = ("alice", 0), ("bob", 1), ("carol", 1), ("dave", 2)
+    alice, bob, carol, _ = await begin(connect, *users)
+    pid = stack.kill("processor-0")
+    stack.kill("gateway-2")
+    await asyncio.to_thread(stack.wait_restarted, "processor-0", pid)
+    await settled_silently(alice, {"alice", "bob", "carol"})
+    # Whoever is not confirmed is given up at the same time: the first thing that is said tells that nothing else is.
+    assert await told(alice) == (set(), {"dave"})
+    assert await told(bob) == (set(), {"dave"})
+    await carol.socket.close()
+    assert await told(alice) == (set(), {"carol"})
+    assert await told(bob) == (set(), {"carol"})
+
+
+async def settled_silently(client: Client, users: set[str]) -> None:
+    """Wait until the owner knows these users again."""
+    async with asyncio.timeout(60):
+        while set((await client.ask("presence", group=GROUP)).get("online", ())) != users:
+            await asyncio.sleep(0.1)
+
+
+async def told(client: Client) -> tuple[set[str], set[str]]:
+    frame: dict[str, Any] = await client.signal()
+    return set(frame["joined"]), set(frame["left"])
+
+
+async def test_a_paused_gateways_users_leave_and_come_back_and_it_says_nothing_of_its_own(
+    make_stack: MakeStack, opened: Callable[[Stack], Connect]
+) -> None:
+    stack = make_stack(processors=1)
+    alice, bob, carol = await begin(opened(stack), ("alice", 0), ("bob", 1), ("carol", 1))
+    stack.kill("gateway-1", signal.SIGSTOP)
+    try:
+        gone: set[str] = set()
+        async with asyncio.timeout(2 * CRASH_S):
+            while gone != {"bob", "carol"}:
+                gone |= (await told(alice))[1]
+    finally:
+        stack.kill("gateway-1", signal.SIGCONT)
+    back: set[str] = set()
+    async with asyncio.timeout(2 * CRASH_S):
+        while back != {"bob", "carol"}:
+            back |= (await told(alice))[0]
+    await settled_silently(bob, {"alice", "bob", "carol"})
+    await alice.ask("unsubscribe", group=GROUP)
+    assert await told(bob) == (set(), {"alice"})
+    assert await told(carol) == (set(), {"alice"})
