@@ -8,6 +8,7 @@ each group; what RabbitMQ has not confirmed is published again (docs/consumers.m
 import asyncio
 
 from aio_pika.abc import AbstractConnection
+from confluent_kafka.admin import AdminClient
 
 from app.config import Settings
 from app.kafka import topics
@@ -20,6 +21,8 @@ from bridges.push import EXCHANGE as PUSH_EXCHANGE
 from bridges.push import Pushes
 
 LOOK_S = 10.0
+LOOK_EVERY_S = 3.0
+ANSWER_S = 2.0
 CLOSE_S = 1.0
 WATCH_S = 0.5
 
@@ -68,13 +71,16 @@ class Outbound:
         )
         linked = asyncio.create_task(self._link.run(self._serve))
         self._reader.start()
+        looking = asyncio.create_task(self._look_at_the_log(self._reader))
         try:
             await stopping.wait()
+            looking.cancel()
             await self._reader.close()
             self._drained.set()
             await asyncio.wait({linked}, timeout=CLOSE_S)
         finally:
             linked.cancel()
+            looking.cancel()
             if pushes is not None:
                 await pushes.close()
         if linked.done() and not linked.cancelled():
@@ -113,6 +119,13 @@ class Outbound:
             elif not full and self._blocked is not None:
                 self._blocked = None
                 _log.info("bridge serves again: RabbitMQ's alarm is over", part=self.name)
+
+    async def _look_at_the_log(self, reader: Reader) -> None:
+        """Ask Kafka now and then whether the log is the one that is read, and whether it answers at all."""
+        admin = AdminClient({"bootstrap.servers": self._settings.bootstrap, "log_level": 0})
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            reader.on_look(await asyncio.to_thread(topics.find_log_id, admin, ANSWER_S))
 
     def _exchanges(self) -> dict[str, str]:
         events, push = self._settings.amqp_events_exchange, self._settings.amqp_push

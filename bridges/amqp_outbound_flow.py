@@ -13,7 +13,7 @@ from app.telemetry import logger
 from bridges import amqp_outbound_metrics as metrics
 from bridges.amqp_outbound_channel import Outgoing, Publisher
 from bridges.amqp_outbound_positions import Place
-from bridges.amqp_outbound_reader import Item, Step
+from bridges.amqp_outbound_steps import Item, Step
 from bridges.connection import LostError
 from bridges.push import Push, Pushes
 

@@ -11,7 +11,7 @@ LAG = Gauge("auerbach_bridge_out_lag_records", "Records of the log, in this brid
 PUSHES = Counter(
     "auerbach_bridge_pushes",
     "Messages by what became of their push: sent, unasked (sent, the owner did not say), nobody (was missed by nobody),"
-    " old, redacted, or gone (the group is).",
+    " old, redacted, unreadable, or gone (the group is).",
     ["fate"],
 )
 AUDIENCES = Counter("auerbach_bridge_audiences", "Owners asked who is offline, by result.", ["result"])

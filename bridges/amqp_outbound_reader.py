@@ -10,21 +10,19 @@ import random
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
 from time import monotonic
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from app.domain.instants import to_ms
 from app.kafka import consumer as kafka
 from app.kafka import topics
 from app.kafka.topics import Layout
-from app.log.fence import Fence
-from app.log.records import ClaimRecord, RecordError, decode_record
+from app.log.records import RecordError
 from app.telemetry import logger
 from bridges import amqp_outbound_metrics as metrics
 from bridges.amqp_outbound_positions import Log, Place, PositionError, committed_places, group_id, metadata_of
+from bridges.amqp_outbound_steps import Generation, Step, joined
 
 BATCH = 500
 # Batches on their way to the loop: beyond it the thread waits, and librdkafka's own bounds stop the fetching.
@@ -48,28 +46,6 @@ _OUT_OF_LOG = {
 }
 
 
-class Item(NamedTuple):
-    """An event that counts, to be published; `value` is its JSON, byte for byte. `at_ms`: since 1970."""
-
-    partition: int
-    offset: int
-    epoch: int
-    group: str
-    seq: int
-    kind: str
-    id: str
-    at_ms: int
-    value: bytes
-
-
-class Step(NamedTuple):
-    """A partition is read up to `place`; `item` is the event right before it, None for what is none or is void."""
-
-    partition: int
-    place: Place
-    item: Item | None
-
-
 class Receiver(Protocol):
     """Who publishes what is read. Called on the loop but for `full` and `reached`, which any thread may call."""
 
@@ -89,14 +65,6 @@ class Receiver(Protocol):
         """Up to where each partition is published and confirmed without a hole."""
 
 
-@dataclass(slots=True)
-class _Generation:
-    number: int
-    fences: dict[int, Fence]
-    next: dict[int, int]
-    committed: dict[int, Place]
-
-
 class Reader:
     """Reads the partitions that the group gives this bridge, from the committed places on."""
 
@@ -111,7 +79,8 @@ class Reader:
         look: Callable[[], Layout],
     ) -> None:
         """`look` gives the topics as they are, or raises TopicsError; `earliest`: where a bridge begins at first."""
-        self.waits_for: str | None = "its place in the log"
+        self._waits_for: str | None = "its place in the log"
+        self._unanswered = False
         self._bootstrap = bootstrap
         self._group = group_id(app_id)
         self._session_ms = round(1000 * session_timeout_s)
@@ -123,7 +92,7 @@ class Reader:
         self._room = threading.Semaphore(BATCHES_AHEAD)
         self._fault: Exception | None = None
         self._numbers = 0
-        self._generation: _Generation | None = None
+        self._generation: Generation | None = None
         # Fixed at the first look: what is written while partitions are not assigned yet is new, too.
         self._first: Log | None = None
         self._log: Log | None = None
@@ -138,6 +107,20 @@ class Reader:
         """Finish what is under way, commit, leave the group; waits for a broker that is away no longer than a bound."""
         self._closing.set()
         await asyncio.to_thread(self._thread.join, LAST_FINISH_S + ANSWER_S)
+
+    def on_look(self, log_id: str | None) -> None:
+        """The broker was asked for the log's id, and told it, or did not answer (None).
+
+        A topic that was deleted and made again has its old name, and offsets that we take for ours.
+        """
+        self._unanswered = log_id is None
+        if log_id is not None and self._layout is not None and log_id != self._layout.log_id:
+            self._fault = PositionError(f"{topics.EVENTS} is another log now ({log_id}, it was {self._layout.log_id})")
+
+    @property
+    def waits_for(self) -> str | None:
+        """What keeps it from reading; None if nothing does."""
+        return f"Kafka at {self._bootstrap}" if self._unanswered else self._waits_for
 
     def _run(self) -> None:
         """Read, and after a failure begin anew with growing pauses, until closed."""
@@ -156,7 +139,7 @@ class Reader:
                 _log.error("the reader of the log failed; the fault is ours", exc_info=failed)
             else:
                 return
-            self.waits_for = f"the log: {why}"
+            self._waits_for = f"the log: {why}"
             if expected and told != why:
                 told = why
                 _log.error("the log cannot be read", cause=why)
@@ -226,7 +209,7 @@ class Reader:
         generation = self._generation
         if not self._receiver.full() or generation is None:
             return
-        places = [TopicPartition(topics.EVENTS, p) for p in generation.fences]
+        places = [TopicPartition(topics.EVENTS, p) for p in generation.partitions]
         consumer.pause(places)
         committed_at = monotonic()
         while self._receiver.full() and self._generation is generation and self._fault is None:
@@ -248,8 +231,8 @@ class Reader:
             if error is None:
                 # The group may have been rebalanced within the call that gave these.
                 generation = self._generation
-                if generation is not None and self._is_next(message, generation):
-                    steps.append(self._step_of(message, generation.fences[message.partition()]))
+                if generation is not None and generation.is_next(message):
+                    steps.append(generation.step(message))
             elif error.fatal() or error.code() in _OUT_OF_LOG:
                 raise kafka.ReadError(f"{message.topic()}/{message.partition()}: {error.str()}")
             else:
@@ -260,7 +243,7 @@ class Reader:
         while not self._room.acquire(timeout=0.1):
             if self._closing.is_set():
                 return
-        self._on_loop(self._give, self._generation.number, _joined(steps))
+        self._on_loop(self._give, self._generation.number, joined(steps))
 
     def _give(self, generation: int, steps: list[Step]) -> None:
         self._room.release()
@@ -272,58 +255,6 @@ class Reader:
             metrics.ERRORS.labels("flow").inc()
             self._fault = failed
 
-    def _is_next(self, message: Message, generation: _Generation) -> bool:
-        """Whether the record is the next of its partition; those before it came late from an earlier generation.
-
-        Raises:
-            ReadError: records are missing before it. The log has no holes: nothing compacts it, nothing is
-                transactional.
-        """
-        partition, offset = message.partition(), message.offset()
-        due = generation.next.get(partition)
-        if due is None or offset < due:
-            return False
-        if offset > due:
-            raise kafka.ReadError(f"{topics.EVENTS}/{partition}: {offset} came where {due} is due")
-        generation.next[partition] = offset + 1
-        return True
-
-    def _step_of(self, message: Message, fence: Fence) -> Step:
-        """Take in the next record of a partition.
-
-        Raises:
-            RecordError: it is neither an event nor a claim.
-            PositionError: a claim names another log.
-        """
-        partition, headers = message.partition(), message.headers()
-        record = decode_record(offset=message.offset(), key=message.key(), value=message.value(), headers=headers)
-        admitted = fence.admits(record)
-        place = Place(record.offset + 1, fence.epoch)
-        if isinstance(record, ClaimRecord):
-            assert self._layout is not None
-            if record.claim.log != self._layout.log_id:
-                raise PositionError(f"{topics.EVENTS}/{partition}: the claim at {record.offset} names another log")
-            return Step(partition, place, None)
-        if not admitted:
-            metrics.EVENTS.labels("void").inc()
-            return Step(partition, place, None)
-        named = dict(headers or ())
-        try:
-            item = Item(
-                partition,
-                record.offset,
-                record.epoch,
-                record.group,
-                record.seq,
-                record.kind,
-                (named["ce_id"] or b"").decode(),
-                to_ms((named["ce_time"] or b"").decode()),
-                record.value,
-            )
-        except (KeyError, ValueError) as bad:
-            raise RecordError(f"{topics.EVENTS}/{partition}: offset {record.offset}: {bad!r}") from bad
-        return Step(partition, place, item)
-
     def _on_assign(self, consumer: Consumer, assigned: list[TopicPartition]) -> None:
         """Find the places and begin there; a failure is kept for `_follow`: what is raised here would be lost."""
         partitions = [each.partition for each in assigned]
@@ -334,18 +265,16 @@ class Reader:
             consumer.unassign()
             return
         self._numbers += 1
-        generation = _Generation(
-            self._numbers,
-            {p: Fence(place.epoch) for p, place in places.items()},
-            {p: place.offset for p, place in places.items()},
-            {},
-        )
+        assert self._layout is not None
+        generation = Generation(self._numbers, self._layout.log_id, places)
         self._generation = generation
-        consumer.assign([TopicPartition(topics.EVENTS, p, place.offset) for p, place in places.items()])
+        begun = [TopicPartition(topics.EVENTS, p, place.offset) for p, place in places.items()]
+        consumer.assign(begun)
+        consumer.resume(begun)  # a pause of the generation before is not this one's
         self._on_loop(self._receiver.begin, generation.number, places)
         # At once: a bridge that began at the end and is killed before its first event must not begin at a later end.
         self._commit(consumer, wait=False, places=places)
-        self.waits_for = None
+        self._waits_for = None
         _log.info("partitions assigned", partitions=sorted(places), generation=generation.number)
 
     def _places(self, consumer: Consumer, partitions: list[int]) -> dict[int, Place]:
@@ -438,15 +367,3 @@ class Reader:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
             self._closing.set()  # the loop is closed: nobody is left to tell
-
-
-def _joined(steps: list[Step]) -> list[Step]:
-    """The same with runs of what is no event as one step each."""
-    joined: list[Step] = []
-    for step in steps:
-        last = joined[-1] if joined else None
-        if last is not None and step.item is None and last.item is None and last.partition == step.partition:
-            joined[-1] = step
-        else:
-            joined.append(step)
-    return joined

@@ -18,7 +18,7 @@ from app.telemetry import logger
 from bridges import amqp_outbound_metrics as metrics
 from bridges import avro
 from bridges.amqp_outbound_channel import Outgoing
-from bridges.amqp_outbound_reader import Item
+from bridges.amqp_outbound_steps import Item
 from bridges.push_audience import Audiences, Unknown
 
 EXCHANGE = "push-notifications"
@@ -94,7 +94,10 @@ class Pushes:
             return None
         if self._now_s() - item.at_ms / 1000 > STALE_S:
             return _none("old")
-        event = _decoder.decode(item.value)
+        try:
+            event = _decoder.decode(item.value)
+        except msgspec.MsgspecError:  # of a later version, say: it is published, and nobody is woken for it
+            return _none("unreadable")
         if event.data.text is None or event.data.deleted or event.by is None:
             return _none("redacted")
         found = self._audiences.of(item.group)

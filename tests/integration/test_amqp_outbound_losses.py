@@ -147,6 +147,20 @@ def test_nothing_is_lost_when_kafka_is_killed_in_a_stream(
     assert without_repeats(collect(mortal, queue, all_of(due))) == due
 
 
+def test_while_kafka_is_away_the_bridge_says_so_and_still_ends_cleanly(
+    kafka: Broker, mortal: Rabbit, exchange: str, make_bridge: MakeBridge
+) -> None:
+    bridge = make_bridge()
+    bridge.start_ready()
+
+    kafka.kill()
+    try:
+        bridge.wait_for("Kafka at")
+        assert bridge.stop(within_s=10) == 0
+    finally:
+        kafka.start()
+
+
 def test_bridges_share_the_partitions_and_one_goes_on_with_those_of_a_killed_one(
     kafka: Broker, mortal: Rabbit, exchange: str, make_bridge: MakeBridge
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from bridges.amqp_outbound_channel import Outgoing, Publisher
 from bridges.amqp_outbound_flow import HELD_EVENTS, Flow
 from bridges.amqp_outbound_positions import Place
-from bridges.amqp_outbound_reader import Item, Step
+from bridges.amqp_outbound_steps import Item, Step
 from bridges.connection import LostError
 from bridges.push import Push, Pushes
 from tests.support.until import until

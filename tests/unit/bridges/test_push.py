@@ -13,7 +13,7 @@ from fastavro import parse_schema, schemaless_reader
 
 from app.kafka.topics import Layout
 from app.reads import Answer, Audience, OwnerRecord, ReadAudience, decode_reads, encode_answers
-from bridges.amqp_outbound_reader import Item
+from bridges.amqp_outbound_steps import Item
 from bridges.push import STALE_S, Push, Pushes
 from bridges.push_audience import Audiences, Found, Unknown
 
@@ -106,8 +106,17 @@ async def test_a_message_that_somebody_offline_misses_is_pushed(decide: Callable
         (posted(kind="message.edited"), Audience("Friends", 2, ["bob"])),
         (posted(at_ms=round(1000 * (NOW_S - STALE_S - 1))), Audience("Friends", 2, ["bob"])),
         (posted(data=b'{"text":null,"deleted":true}'), Audience("Friends", 2, ["bob"])),
+        (posted(data=b'{"text":7}'), Audience("Friends", 2, ["bob"])),
     ],
-    ids=["nobody is offline", "only the sender is", "the group is gone", "an edit", "an old one", "a redacted one"],
+    ids=[
+        "nobody is offline",
+        "only the sender is",
+        "the group is gone",
+        "an edit",
+        "an old one",
+        "a redacted one",
+        "an unreadable one",
+    ],
 )
 async def test_what_nobody_misses_or_should_get_is_not_pushed(
     decide: Callable[..., Push | None], item: Item, found: Found
