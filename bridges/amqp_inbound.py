@@ -2,7 +2,9 @@
 
 import asyncio
 import random
+import threading
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,7 +22,7 @@ from bridges.declaring import DECLARE_S, Declared
 from bridges.writing import Writing
 
 CHECK_S = 2.0
-KAFKA_S = 8.0
+KAFKA_S = 5.0
 # Kafka slower than this is told in the health; slower than the delivery deadline, and all begins again.
 SLOW_S = 3.0
 ASK_S = (2.0, 4.0)  # how often one that stands by asks, seconds
@@ -97,7 +99,7 @@ class Inbound:
         """The topics as they are now: a log that was made anew may have another number of partitions."""
         s = self._settings
         try:
-            return await asyncio.to_thread(topics.check, s.bootstrap, s.app_id, s.partitions_given, KAFKA_S)
+            return await _aside(lambda: topics.check(s.bootstrap, s.app_id, s.partitions_given, KAFKA_S))
         except topics.TopicsError as fault:
             raise LostError(f"Kafka: {fault}") from None
 
@@ -221,3 +223,29 @@ class Inbound:
                     await channel.basic_cancel(tag)
                 await writing.finished()
         _log.info("bridge stopped consuming", part=self.name, unacknowledged=len(writing))
+
+
+async def _aside(work: Callable[[], topics.Layout]) -> topics.Layout:
+    """What `work` returns or raises, from a thread that holds up no end; the loop's executor is waited for at exit."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[topics.Layout] = loop.create_future()
+
+    def settle(layout: topics.Layout | None, fault: Exception | None) -> None:
+        if done.done():
+            return  # whoever asked has gone
+        if fault is not None:
+            done.set_exception(fault)
+        elif layout is not None:
+            done.set_result(layout)
+
+    def run() -> None:
+        found: tuple[topics.Layout | None, Exception | None]
+        try:
+            found = work(), None
+        except Exception as fault:  # noqa: BLE001 - raised again in who waits
+            found = None, fault
+        with suppress(RuntimeError):  # the loop has ended meanwhile
+            loop.call_soon_threadsafe(settle, *found)
+
+    threading.Thread(target=run, name="topics", daemon=True).start()
+    return await done

@@ -10,6 +10,9 @@ from bridges.connection import raw_channel
 
 EXCHANGE = "group_updates_exchange"
 DECLARE_S = 4.0
+_QUEUE_DIFFERS = (
+    "USER_SERVICE_EVENT_QUEUE, USER_SERVICE_EVENT_QUEUE_DURABLE: the queue is there already, with other arguments"
+)
 
 _log = logger("bridge")
 
@@ -33,12 +36,12 @@ class Declared:
         try:
             await channel.exchange_declare(EXCHANGE, exchange_type="headers", durable=True, timeout=DECLARE_S)
         except ChannelPreconditionFailed as other:
-            self._tell(other, "AUERBACH's and the user service's exchange differ")
+            self._tell(other, f"the exchange {EXCHANGE} is there already, with other arguments")
             channel = await raw_channel(connection)
         try:
             await channel.queue_declare(self._queue, durable=self._durable, timeout=DECLARE_S)
         except ChannelPreconditionFailed as other:
-            self._tell(other, "USER_SERVICE_EVENT_QUEUE, USER_SERVICE_EVENT_QUEUE_DURABLE: the queue is there already")
+            self._tell(other, _QUEUE_DIFFERS)
             channel = await raw_channel(connection)
             await channel.queue_declare(self._queue, passive=True, timeout=DECLARE_S)
         # No routing key, no arguments: every message of the exchange (protocol §8).

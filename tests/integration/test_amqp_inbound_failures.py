@@ -316,3 +316,49 @@ def test_sigterm_ends_it_while_rabbitmq_is_away(own_rabbit: Rabbit, make_bridge:
     bridge.wait_red("cannot be reached", within_s=NOTICED_S + 5)
 
     assert bridge.stop() == 0
+
+
+def test_sigterm_ends_it_while_kafka_is_away(
+    rabbit: Rabbit, make_bridge: Callable[..., Bridge], make_broker: Callable[[], Broker]
+) -> None:
+    kafka = make_broker()
+    wait_led(kafka.bootstrap, topics.create(kafka.bootstrap, "auerbach", PARTITIONS, 1), PARTITIONS)
+    bridge = make_bridge(rabbit, kafka=kafka.bootstrap, AUERBACH_DELIVERY_DEADLINE_S="1")
+    bridge.start_ready()
+
+    kafka.kill()
+    UserService(rabbit).added("any", "ada")
+    bridge.wait_red("Kafka", within_s=NOTICED_S + 5)
+
+    assert bridge.stop() == 0
+
+
+def test_an_existing_exchange_of_another_kind_is_used_and_told(
+    own_rabbit: Rabbit, make_bridge: Callable[..., Bridge], driver: Driver, new_group: Callable[[], str]
+) -> None:
+    group = new_group()
+    own_rabbit.start()
+    own_rabbit.import_definitions(
+        {
+            "vhosts": [{"name": "/"}],
+            "exchanges": [
+                {
+                    "name": "group_updates_exchange",
+                    "vhost": "/",
+                    "type": "headers",
+                    "durable": False,
+                    "auto_delete": False,
+                    "internal": False,
+                    "arguments": {},
+                }
+            ],
+        }
+    )
+    bridge = make_bridge(own_rabbit)
+
+    bridge.start_ready()
+    UserService(own_rabbit).added(group, "ada")
+
+    eventually(lambda: added(driver, group) == ["ada"], within_s=20, what="the command")
+    (warning,) = bridge.logged("used as it is")
+    assert "group_updates_exchange" in warning["what"]
