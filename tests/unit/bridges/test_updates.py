@@ -133,6 +133,14 @@ def test_with_an_id_a_repeated_addition_does_not_bring_a_deleted_group_back() ->
     assert owner.take("MEMBER_ADDED", "u2", message_id="m2") == []
 
 
+def test_with_an_id_the_message_that_created_a_group_begins_it_again_after_its_deletion_as_for_clients() -> None:
+    owner = Owner()
+    owner.take("MEMBER_ADDED", "u1", message_id="m1")
+    owner.take("GROUP_DELETED", message_id="m2")
+
+    assert [e.kind for e in owner.take("MEMBER_ADDED", "u1", message_id="m1")] == ["group.created"]
+
+
 def test_the_same_message_has_the_same_ids_and_another_one_others() -> None:
     first = Ids.of(message_id="m", message_type="MEMBER_ADDED", body=b"b", delivery="d1")
 
