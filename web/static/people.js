@@ -67,7 +67,8 @@ export class People {
       h(
         "li", {}, mark(user),
         h("span", { class: "name" }, nameOf(user), user === me && " (you)"),
-        isOnline && h("span", { class: "online" }, h("span", { class: "spoken" }, "online")),
+        isOnline && h("span", { class: "online", "aria-hidden": "true" }),
+        isOnline && h("span", { class: "spoken" }, "online"),
         its !== "member" && h("span", { class: "role" }, ROLES[its] ?? its),
         items.length > 0 && iconButton("more", `Change ${plain(user)}`, { "aria-haspopup": "menu", "data-part": "menu", onclick: menu }),
       );
