@@ -4,6 +4,7 @@ import click
 
 from app import bootstrap, config
 from app.cli.launch.claims import claimed
+from app.cli.launch.parts import bridge_port
 
 
 @click.command()
@@ -17,17 +18,8 @@ def command(bridge: str | None, port: int | None) -> None:
     """Run one bridge: RabbitMQ's group updates in; events and push records out, where they are configured."""
     settings = config.load(**({"bridge": bridge} if bridge else {}))
     if port is None and bridge is not None:
-        port = _port(settings, bridge)
+        port = bridge_port(settings, bridge)
     if port is not None:
         settings = settings.model_copy(update={"bridge_port": port})
     with claimed(settings.data, settings.bridge):
         bootstrap.run_bridge(settings)
-
-
-def _port(settings: config.Settings, name: str) -> int:
-    """The port of a bridge: the setting's for the first, the next ones count up by the number in the name."""
-    _, _, number = name.rpartition("-")
-    port = settings.bridge_port + (int(number) if number.isascii() and number.isdigit() else 0)
-    if port > 65_535:
-        raise config.SettingsError(f"AUERBACH_BRIDGE_PORT: {settings.bridge_port} counts up to {port}, past 65535")
-    return port

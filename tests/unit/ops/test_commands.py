@@ -137,7 +137,7 @@ def test_settings_that_do_not_go_together_are_told_beside_those_that_are_bad(com
 
 
 @pytest.mark.parametrize(
-    "command", [["up"], ["up", "--only", "kafka"], ["processor"], ["gateway"], ["topics", "check"]]
+    "command", [["up"], ["up", "--only", "kafka"], ["processor"], ["gateway"], ["bridge"], ["topics", "check"]]
 )
 def test_a_bad_setting_of_any_part_stops_every_start(command: list[str]) -> None:
     refused = run(*command, RABBITMQ_PORT="amqp", AUERBACH_AUTH="dev")
