@@ -16,8 +16,8 @@ PRESENCE_WAITING = WAITING_MESSAGES // 2
 class LegacyOutbox(Outbox):
     """An outbox that is given frames of events, as every subscription's is, and sends what old apps know of them.
 
-    `on_slow` is called once, when 1,000 messages wait. The hub never writes to the transport itself: it would write
-    events.
+    `on_slow` is called once, when 1,000 messages wait. The hub must not write to the transport itself: it would write
+    events. So the subscription never tells it that it may (`on_front`).
     """
 
     __slots__ = ("_ends", "_pushed", "_translations", "_user", "written_at")
@@ -42,11 +42,6 @@ class LegacyOutbox(Outbox):
         self._pushed = transport.get_write_buffer_size()  # all bytes ever, the handshake's that wait included
         self._ends: list[int] = []  # of the messages that may wait: where each ends in what was pushed
         self.written_at = self._loop.time()
-
-    @property
-    def idle(self) -> bool:
-        """Whether the hub may write events to the transport: never."""
-        return False
 
     def push(self, frame: bytes, *, live: bool = False) -> None:
         """Send what a frame of an event says."""

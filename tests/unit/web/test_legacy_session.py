@@ -24,6 +24,7 @@ from app.reads import Outcome
 from tests.support.old_app import address
 from tests.unit.web.legacy_world import LegacyGateway, running, until
 from tests.unit.web.world import World
+from web import sessions
 from web.legacy import channels, outbox, posting
 from web.legacy import session as under_test
 from web.presence import PresenceChange
@@ -84,8 +85,11 @@ async def test_who_is_no_member_is_let_in_and_closed_with_1008(case: str) -> Non
     if case == "deleted":
         world.decide(DeleteGroup(id="d", group="g", by="alice"))
     async with running(world) as gateway:
+        world.gate.clear()
         stranger = await gateway.connect(user="eve" if case == "no member" else "bob")
         await stranger.say("unheard")
+        await until(lambda: len(gateway.sessions) == 1 and len(_only(gateway)._posting))
+        world.gate.set()
         assert await stranger.closed() == 1008
         assert stranger.seen == []
         await until(lambda: not len(gateway.sessions))
@@ -98,8 +102,12 @@ async def test_an_owner_that_cannot_be_reached_is_a_failed_connection() -> None:
     world = World()
     begin(world)
     world.owner_away = True
+    world.gate.clear()
     async with running(world) as gateway:
         alice = await gateway.connect()
+        await alice.say("unheard")
+        await until(lambda: len(gateway.sessions) == 1 and len(_only(gateway)._posting))
+        world.gate.set()
         assert await alice.closed() == 1011
         await until(lambda: not len(gateway.sessions))
         assert not world.hub.follows(b"g")
@@ -298,7 +306,22 @@ async def test_who_is_gone_before_being_let_in_is_never_online_and_what_was_rece
         assert not world.hub.follows(b"g")
 
 
-async def test_a_drain_posts_what_was_received_and_closes_with_1001() -> None:
+async def test_who_is_gone_before_the_log_is_read_follows_nothing_afterwards() -> None:
+    world = World()
+    begin(world)
+    async with running(world) as gateway:
+        gateway.is_open = False
+        alice = await gateway.connect()
+        await alice.say("a")
+        await alice.socket.close()
+        gateway.is_open = True
+        await until(lambda: not len(gateway.sessions))
+        assert texts(world) == ["a"]
+        assert not world.hub.follows(b"g")
+
+
+async def test_a_drain_posts_what_was_received_and_closes_with_1001(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SETTLE_S", 600)  # a socket ends when it has nothing left to do, not with the time
     world = World()
     begin(world)
     world.hold_commands = True
