@@ -3,22 +3,22 @@
 import asyncio
 import random
 import threading
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from aio_pika.abc import AbstractConnection
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelAccessRefused, ChannelNotFoundEntity
 
 from app.config import Settings
 from app.kafka import topics
 from app.kafka.producer import Producer
 from app.telemetry import logger
-from bridges import dead_letters, lenient, metrics, updates
+from bridges import lenient, metrics
 from bridges.connection import Link, LostError, raw_channel
 from bridges.declaring import DECLARE_S, Declared
+from bridges.deliveries import taker
 from bridges.writing import Writing
 
 CHECK_S = 2.0
@@ -111,13 +111,14 @@ class Inbound:
         while not stopping.is_set():
             channel = await raw_channel(connection)
             writing = Writing(self._queue, producer, layout, channel)
+            take = taker(self.name, self._queue, writing)
             self._gone = asyncio.get_running_loop().create_future()
             channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
             try:
                 async with asyncio.timeout(DECLARE_S):
                     await channel.basic_qos(prefetch_count=self._settings.bridge_prefetch)
                     self._writing = writing
-                    await channel.basic_consume(self._queue, self._reader(writing), exclusive=True)
+                    await channel.basic_consume(self._queue, take, exclusive=True)  # type: ignore[arg-type]
             except ChannelAccessRefused as refused:
                 # One code for two things: another consumes, or a right is missing.
                 self._writing = None
@@ -138,52 +139,6 @@ class Inbound:
                 async with asyncio.timeout(random.uniform(*ASK_S)):
                     await stopping.wait()
         return None
-
-    def _reader(self, writing: Writing) -> Any:
-        """What is called with each delivery. It never waits, so deliveries stay in order."""
-        session = uuid.uuid4().hex
-
-        def on_delivery(message: DeliveredMessage) -> None:
-            tag = message.delivery_tag
-            assert tag is not None
-            properties = message.header.properties
-            raw = lenient.undecoded(message.header)
-            if raw is not None:
-                meaning: updates.Update | updates.Refused = updates.Refused("undecodable headers")
-            else:
-                meaning = updates.read(
-                    properties.headers,
-                    message.body,
-                    message_id=properties.message_id,
-                    delivery=f"{session}-{tag}",
-                )
-            if isinstance(meaning, updates.Update):
-                writing.add(tag, meaning)
-                return
-            _log.warning("dead letter", part=self.name, queue=self._queue, reason=meaning.reason, detail=meaning.detail)
-            details = {
-                "exchange": message.exchange,
-                "routing_key": message.routing_key,
-                "redelivered": message.redelivered,
-                "delivery_tag": tag,
-                "message_id": properties.message_id,
-                "content_type": properties.content_type,
-                "content_encoding": properties.content_encoding,
-                "type": properties.message_type,
-                "app_id": properties.app_id,
-                "user_id": properties.user_id,
-            }
-            value, headers = dead_letters.record(
-                meaning,
-                queue=self._queue,
-                body=message.body,
-                headers=properties.headers,
-                undecoded=raw,
-                details=details,
-            )
-            writing.put_aside(tag, meaning.reason, value, headers)
-
-        return on_delivery
 
     def _on_cancelled(self, _: object) -> None:
         if self._gone is not None and not self._gone.done():

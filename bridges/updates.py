@@ -9,15 +9,15 @@ from app.domain import rules
 from app.domain.commands import AddMember, Command, CreateGroup, DeleteGroup, MemberSpec, RemoveMember
 from bridges import avro
 
-Reason = Literal["no headers", "undecodable headers", "no message_type", "unknown message_type", "bad body", "bad id"]
-REASONS: tuple[Reason, ...] = (
+Reason = Literal[
     "no headers",
     "undecodable headers",
     "no message_type",
     "unknown message_type",
     "bad body",
     "bad id",
-)
+    "raised",  # a bug of ours
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """From deliveries to records on disk, and back: what was written is acknowledged, nothing before."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -49,6 +50,8 @@ class Writing:
         self._ledger = Ledger()
         self._batches: dict[int, _Batch] = {}
         self._gathering = False
+        # Records that the producer's queue had no room for; as few as deliveries, which the prefetch bounds.
+        self._waiting: deque[tuple[str, int, bytes | None, bytes, Headers, list[int]]] = deque()
         self._settled: list[int] = []
         self._acking: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
@@ -141,16 +144,21 @@ class Writing:
     def _produce(
         self, topic: str, partition: int, key: bytes | None, value: bytes, headers: Headers, tags: list[int]
     ) -> None:
-        if self.failed.done():
-            return
-        try:
-            self._producer.produce(
-                topic, partition, key=key, value=value, headers=headers, report=self._reporter(topic, tags)
-            )
-        except QueueFullError:
-            self._fail(f"Kafka: {topic}/{partition}: the producer's queue is full")
-        except KafkaException as refused:
-            self._fail(f"Kafka: {topic}/{partition}: {refused.args[0].str()}")
+        self._waiting.append((topic, partition, key, value, headers, tags))
+        self._produce_waiting()
+
+    def _produce_waiting(self) -> None:
+        """Hand over what waits, in order; where the producer's queue is full, the next report goes on with it."""
+        while self._waiting and not self.failed.done():
+            topic, partition, key, value, headers, tags = self._waiting[0]
+            report = self._reporter(topic, tags)
+            try:
+                self._producer.produce(topic, partition, key=key, value=value, headers=headers, report=report)
+            except QueueFullError:
+                return
+            except KafkaException as refused:
+                self._fail(f"Kafka: {topic}/{partition}: {refused.args[0].str()}")
+            self._waiting.popleft()
 
     def _reporter(self, topic: str, tags: list[int]) -> Callable[[int | None, KafkaError | None], None]:
         def report(offset: int | None, error: KafkaError | None) -> None:
@@ -160,6 +168,7 @@ class Writing:
                 self._fail(f"Kafka: {topic}: {error.str() if error is not None else 'a report without an offset'}")
                 return
             self._settled += tags
+            self._produce_waiting()
             if self._acking is None:
                 self._acking = self._loop.create_task(self._acknowledge(), name="acknowledging")
 

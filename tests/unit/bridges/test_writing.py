@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from app.domain.commands import DeleteGroup
+from app.kafka.producer import QueueFullError
 from app.kafka.topics import COMMANDS, DEAD_LETTERS, Layout
 from bridges.connection import LostError
 from bridges.updates import Update
@@ -22,8 +23,12 @@ class FakeProducer:
 
     def __init__(self) -> None:
         self.records: list[tuple[str, int, bytes, Any]] = []
+        self.room = 1000
 
     def produce(self, topic: str, partition: int, *, key: Any, value: bytes, headers: Any, report: Any) -> None:
+        if self.room == 0:
+            raise QueueFullError(topic)
+        self.room -= 1
         self.records.append((topic, partition, value, report))
 
     def report(self, at: int, error: KafkaError | None = None) -> None:
@@ -156,3 +161,18 @@ async def test_how_long_the_oldest_waits_is_told(rig: Rig) -> None:
     rig.writing.put_aside(1, "bad body", b"x", [])
 
     await until(lambda: rig.writing.oldest_s() > 0)
+
+
+async def test_what_the_producers_queue_has_no_room_for_is_written_once_it_has(rig: Rig) -> None:
+    rig.producer.room = 1
+    for tag in (1, 2, 3):
+        rig.writing.put_aside(tag, "bad body", b"%d" % tag, [])
+    assert [value for _, _, value, _ in rig.producer.records] == [b"1"]
+
+    rig.producer.room = 2
+    rig.producer.report(0)
+    rig.producer.report(1)
+    rig.producer.report(2)
+
+    assert [value for _, _, value, _ in rig.producer.records] == [b"1", b"2", b"3"]
+    await until(lambda: rig.channel.acknowledged == [(3, True)])
