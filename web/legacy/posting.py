@@ -138,7 +138,7 @@ class Posting:
             if result.code in OUTSIDE:
                 return "outside"
             if not result.temporary:
-                _log.warning("a message of an old socket was refused", group=self._group, code=result.code)
+                _log.info("a message of an old socket was refused", group=self._group, code=result.code)
                 return "refused"
             wait_s = pause_s * random.uniform(0.5, 1)
             if self._loop.time() + wait_s >= give_up:

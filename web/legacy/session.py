@@ -174,7 +174,7 @@ class LegacySession:
     async def _on_text(self, text: str) -> None:
         if not text:
             metrics.RECEIVED.labels("empty").inc()
-            _log.info("an empty message of an old socket was dropped", group=self.group)
+            _log.debug("an empty message of an old socket was dropped", group=self.group)
         elif rules.size(text) > rules.TEXT_BYTES:
             self.stop(TOO_LONG)
         elif rules.bad_value(text):  # U+0000: no text anywhere in the log
