@@ -24,6 +24,7 @@ TOLD_LAST = {
     "resume": "rise for each client",
     "history_rpc": "last 50 of 300 against last 50 of 100",
     "amqp_in": "CPU of the bridge",
+    "amqp_out": "a bridge, from the log",
     "road": "CPU of the broker / bare Kafka",
     "stalls": "SIGKILL, with the supervisor",
 }
