@@ -1,17 +1,15 @@
 """Settings of the replaced service's doors and of RabbitMQ, by names that its operators set (protocol §8)."""
 
-import ipaddress
 import re
-from typing import Any, Literal, Self
-from urllib.parse import quote, unquote, urlsplit
+from typing import Literal, Self
+from urllib.parse import quote
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-# AMQP 0-9-1 names are short strings.
-_SHORT_BYTES = 255
-# A name of DNS, of hosts or of a container; what it may not have is what separates the parts of an address.
-_HOST = re.compile(r"[^\s/@:?#%\[\]\\]{1,253}")
+from app.amqp_address import bad_host, bad_name, bad_password, parts_of
+
+_NAME = re.compile(r"[a-zA-Z0-9_.:@#,/+ -]*")
 # Exchanges of another type, which the replaced service's neighbours declare.
 _HEADERS_EXCHANGES = frozenset({"group_updates_exchange", "push-notifications"})
 
@@ -108,14 +106,14 @@ class NeighbourSettings(BaseSettings):
     @classmethod
     def _host(cls, value: str) -> str:
         bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
-        if why := _bad_host(bare):
+        if why := bad_host(bare):
             raise ValueError(why)
         return bare
 
     @field_validator("rabbitmq_password")
     @classmethod
     def _password(cls, value: str) -> str:
-        if why := _bad_password(value):
+        if why := bad_password(value):
             raise ValueError(why)
         return value
 
@@ -127,7 +125,7 @@ class NeighbourSettings(BaseSettings):
     )
     @classmethod
     def _name(cls, value: str | None) -> str | None:
-        if value is not None and (why := _bad_name(value)):
+        if value is not None and (why := bad_name(value)):
             raise ValueError(why)
         return value
 
@@ -136,14 +134,14 @@ class NeighbourSettings(BaseSettings):
     def _ours(cls, value: str | None) -> str | None:
         if value is not None and value.startswith("amq."):
             raise ValueError("names that begin with `amq.` are RabbitMQ's own")
+        # pamqp names no other queue and no other exchange.
+        if value is not None and not _NAME.fullmatch(value):
+            raise ValueError("must have no other characters than letters, digits, spaces and _.:@#,/+-")
         return value
 
     @field_validator("amqp_events_exchange")
     @classmethod
     def _topic(cls, value: str | None) -> str | None:
-        # pamqp refuses to name any other exchange.
-        if value is not None and not re.fullmatch(r"[a-zA-Z0-9_.:@#,/+ -]*", value):
-            raise ValueError("must have no other characters than letters, digits, spaces and _.:@#,/+-")
         if value in _HEADERS_EXCHANGES:
             raise ValueError(f"{value} is a headers exchange of the replaced service; events go to a topic exchange")
         return value
@@ -179,88 +177,3 @@ class NeighbourSettings(BaseSettings):
     def rabbitmq_place(self) -> str:
         """RabbitMQ's address for people: without user and password."""
         return f"{self.rabbitmq_host}:{self.rabbitmq_port}, virtual host {self.rabbitmq_virtual_host}"
-
-
-def parts_of(url: str) -> dict[str, Any] | str:
-    """What an address says, by the names of the settings (RabbitMQ's URI specification), or why it is none.
-
-    What it leaves out is absent. No reason quotes it: it may hold a password.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-        # An empty path is left out, and so is `/`: what other clients take for the virtual host `/`.
-        texts = {
-            "rabbitmq_username": parts.username,
-            "rabbitmq_password": parts.password,
-            "rabbitmq_virtual_host": parts.path[1:] or None,
-        }
-        found: dict[str, Any] = {k: unquote(v, errors="strict") for k, v in texts.items() if v is not None}
-    except UnicodeDecodeError:
-        return "must be UTF-8 in what is escaped"
-    except ValueError:
-        return "its host or port is none; in user and password, @ : / ? # % are %40 %3A %2F %3F %23 %25"
-    if parts.scheme not in {"amqp", "amqps"} or not host:
-        return "must be amqp[s]://user:password@host:port/vhost"
-    if parts.query or parts.fragment:
-        return "takes no ?options and no #fragment; in a password they are %3F and %23"
-    found |= {"rabbitmq_host": host, "rabbitmq_port": _port_of(parts.scheme) if port is None else port}
-    return _fault_in(found) or found
-
-
-def _port_of(scheme: str) -> int:
-    return 5671 if scheme == "amqps" else 5672
-
-
-def _fault_in(found: dict[str, Any]) -> str | None:
-    faults = {
-        "its host": _bad_host(found["rabbitmq_host"]),
-        "its port": "must be 1 to 65535" if found["rabbitmq_port"] == 0 else None,
-        "its user": _bad_name(found.get("rabbitmq_username", "-")),
-        "its password": _bad_password(found.get("rabbitmq_password", "-")),
-        "its virtual host": _bad_name(found.get("rabbitmq_virtual_host", "-")),
-    }
-    return "; ".join(f"{part} {why}" for part, why in faults.items() if why) or None
-
-
-def _bad_host(value: str) -> str | None:
-    if not value:
-        return "must not be empty"
-    if _is_address(value) or (_HOST.fullmatch(value) and _is_utf8(value)):
-        return None
-    return "must be a host's name or address alone; the port is RABBITMQ_PORT"
-
-
-def _is_address(value: str) -> bool:
-    try:
-        ipaddress.ip_address(value)
-    except ValueError:
-        return False
-    return True
-
-
-def _bad_name(value: str) -> str | None:
-    if not value:
-        return "must not be empty"
-    if not _is_utf8(value):
-        return "must be UTF-8"
-    if len(value.encode()) > _SHORT_BYTES:
-        return f"must be at most {_SHORT_BYTES} bytes"
-    if any(ord(c) < 32 or ord(c) == 127 for c in value):
-        return "must have no control characters"
-    return None
-
-
-def _bad_password(value: str) -> str | None:
-    if not value:
-        return "must not be empty: RabbitMQ lets nobody in without one"
-    if not _is_utf8(value):
-        return "must be UTF-8"
-    if "\0" in value:
-        return "must have no NUL: SASL's PLAIN ends it there (RFC 4616)"
-    return None
-
-
-def _is_utf8(value: str) -> bool:
-    # What is no UTF-8 in the environment comes as lone surrogates (PEP 383).
-    return not any("\ud800" <= c <= "\udfff" for c in value)

@@ -8,7 +8,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from app import config
-from app.neighbours import parts_of
+from app.amqp_address import parts_of
 
 # AMQP_URL holds a password.
 _SECRETS = ("SECRET", "PASSWORD", "TOKEN", "AMQP_URL")

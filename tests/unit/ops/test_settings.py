@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app import config
+from app.amqp_address import parts_of
 from app.config import Fault, Settings, SettingsError
-from app.neighbours import parts_of
 from tests.support.stack import clean_environment
 
 BAD = [
@@ -33,7 +33,8 @@ BAD = [
     ("RABBITMQ_PASSWORD", "no UTF-8: \udcff"),
     ("USER_SERVICE_EVENT_QUEUE", ""),
     ("USER_SERVICE_EVENT_QUEUE", "amq.gen"),
-    ("USER_SERVICE_EVENT_QUEUE", "ü" * 128),
+    ("USER_SERVICE_EVENT_QUEUE", "größe"),
+    ("USER_SERVICE_EVENT_QUEUE", "q" * 256),
     ("USER_SERVICE_EVENT_QUEUE_DURABLE", "perhaps"),
     ("HTTP_PORT", "0"),
     ("GRPC_PORT", "65536"),
