@@ -67,7 +67,7 @@ def test_announcements_that_overtake_the_answer_hold_after_it() -> None:
 
 def test_an_earlier_owners_announcements_are_void() -> None:
     scene = Scene("ann")
-    scene.epoch -= 1
+    scene.view.advance(scene.epoch + 1, scene.now)
     assert scene.announce("bob", left=("ann",)) is None
     assert scene.told() == {"ann"}
 
