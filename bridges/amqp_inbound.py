@@ -27,6 +27,8 @@ KAFKA_S = 5.0
 SLOW_S = 3.0
 ASK_S = (2.0, 4.0)  # how often one that stands by asks, seconds
 LAST_S = 2.0  # what is under way at the end may take this long
+# What is under way to Kafka arrives before the next session begins, or never, if Kafka takes it within this.
+DISCARD_S = 0.7
 QUEUED_RECORDS = 20_000
 
 _log = logger("bridge")
@@ -93,7 +95,7 @@ class Inbound:
             self._standing_by = False
             metrics.IN_STANDING_BY.set(0)
             metrics.IN_OPEN.set(0)
-            await producer.discard()
+            await producer.discard(DISCARD_S)
 
     async def _layout(self) -> topics.Layout:
         """The topics as they are now: a log that was made anew may have another number of partitions."""

@@ -4,9 +4,11 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from time import monotonic
 from typing import Any
 
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as RdProducer
 
 from app.kafka.client_log import client_settings
@@ -153,13 +155,18 @@ class Producer:
 
     async def close(self, timeout_s: float) -> int:
         """Wait up to `timeout_s` for what is queued, then end; the number of records left behind."""
-        left: int = await self._loop.run_in_executor(None, self._rd.flush, timeout_s)
+        left: int = await self._loop.run_in_executor(None, self._flush, timeout_s)
         self._closing.set()
         await self._loop.run_in_executor(None, self._poller.join)
         return left
 
-    async def discard(self, timeout_s: float = 1.0) -> None:
-        """End at once: what is queued is dropped and reported as failed; what is under way may arrive all the same."""
+    async def discard(self, timeout_s: float) -> None:
+        """Drop what is queued, wait up to `timeout_s` for what is under way, and end; what is left is reported failed.
+
+        What was left may arrive all the same: whoever writes the same again had better wait for it.
+        """
+        self._rd.purge(in_queue=True, in_flight=False, blocking=False)
+        await self._loop.run_in_executor(None, self._flush, timeout_s)
         self._rd.purge(in_queue=True, in_flight=True, blocking=False)
         await self.close(timeout_s)
 
@@ -191,10 +198,25 @@ class Producer:
     def _poll(self) -> None:
         # A thread of its own: no timer on the loop, and one wake-up for each batch of reports.
         while not self._closing.is_set():
-            self._rd.poll(0.1)
+            self._poll_once(0.1)
             self._wake()
-        self._rd.poll(0)
+        self._poll_once(0)
         self._wake()
+
+    def _poll_once(self, timeout_s: float) -> None:
+        # A fatal error is raised here once, instead of being called back. The reports tell it, and they must go on.
+        with suppress(KafkaException):
+            self._rd.poll(timeout_s)
+
+    def _flush(self, timeout_s: float) -> int:
+        """Wait for what is queued; the number of records that are left. A fatal error is no reason to stop waiting."""
+        deadline = monotonic() + timeout_s
+        while True:
+            try:
+                return int(self._rd.flush(max(0.0, deadline - monotonic())))
+            except KafkaException:
+                if monotonic() > deadline:
+                    return len(self._rd)
 
     def _wake(self) -> None:
         if self._reports and not self._woken:
