@@ -7,6 +7,8 @@ from urllib.parse import unquote, urlsplit
 
 # AMQP 0-9-1 names are short strings.
 _SHORT_BYTES = 255
+# What Connection.Open takes (its domain `path`).
+_VIRTUAL_HOST_CHARACTERS = 127
 # A name of DNS, of hosts or of a container; what it may not have is what separates the parts of an address.
 _HOST = re.compile(r"[^\s/@:?#%\[\]\\]{1,253}")
 
@@ -48,7 +50,7 @@ def _fault_in(found: dict[str, Any]) -> str | None:
         "its port": "must be 1 to 65535" if found["rabbitmq_port"] == 0 else None,
         "its user": bad_name(found.get("rabbitmq_username", "-")),
         "its password": bad_password(found.get("rabbitmq_password", "-")),
-        "its virtual host": bad_name(found.get("rabbitmq_virtual_host", "-")),
+        "its virtual host": bad_virtual_host(found.get("rabbitmq_virtual_host", "-")),
     }
     return "; ".join(f"{part} {why}" for part, why in faults.items() if why) or None
 
@@ -71,7 +73,7 @@ def _is_address(value: str) -> bool:
 
 
 def bad_name(value: str) -> str | None:
-    """What is wrong with a name of RabbitMQ's: of a user, a virtual host, a queue, an exchange."""
+    """What is wrong with a name of RabbitMQ's: of a user, a queue, an exchange."""
     if not value:
         return "must not be empty"
     if not _is_utf8(value):
@@ -81,6 +83,14 @@ def bad_name(value: str) -> str | None:
     if any(ord(c) < 32 or ord(c) == 127 for c in value):
         return "must have no control characters"
     return None
+
+
+def bad_virtual_host(value: str) -> str | None:
+    """What is wrong with a virtual host's name."""
+    if len(value) > _VIRTUAL_HOST_CHARACTERS:
+        return f"must be at most {_VIRTUAL_HOST_CHARACTERS} characters"
+    # In a URL they are steps in a path, escaped or not (RFC 3986 §6.2.2.3). A `%2F` is taken for `/` by aiormq.
+    return "must not be . or .." if value in {".", ".."} else bad_name(value)
 
 
 def bad_password(value: str) -> str | None:

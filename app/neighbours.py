@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings
 
-from app.amqp_address import bad_host, bad_name, bad_password, parts_of
+from app.amqp_address import bad_host, bad_name, bad_password, bad_virtual_host, parts_of
 
 _NAME = re.compile(r"[a-zA-Z0-9_.:@#,/+ -]*")
 # Exchanges of another type, which the replaced service's neighbours declare.
@@ -117,12 +117,14 @@ class NeighbourSettings(BaseSettings):
             raise ValueError(why)
         return value
 
-    @field_validator(
-        "rabbitmq_virtual_host",
-        "rabbitmq_username",
-        "user_service_event_queue",
-        "amqp_events_exchange",
-    )
+    @field_validator("rabbitmq_virtual_host")
+    @classmethod
+    def _virtual_host(cls, value: str) -> str:
+        if why := bad_virtual_host(value):
+            raise ValueError(why)
+        return value
+
+    @field_validator("rabbitmq_username", "user_service_event_queue", "amqp_events_exchange")
     @classmethod
     def _name(cls, value: str | None) -> str | None:
         if value is not None and (why := bad_name(value)):
