@@ -6,6 +6,7 @@ from app.domain.commands import CreateGroup, Send
 from app.domain.events import Event, MessagePosted, encode_event
 from app.kafka import topics
 from app.kafka.partition import partition_for
+from app.presence import announcement_headers
 from app.reads import Outcome, OwnerRecord, encode_outcome, encode_owner
 from tests.unit.web.world import LOG_ID, ORIGIN, PARTITIONS, Record, World, claim_record, event_record
 from web.commander import Accepted, Result
@@ -138,3 +139,14 @@ async def test_a_group_that_was_never_followed_is_acknowledged(world: World) -> 
     world.decide(command)
     world.deliver()
     assert [result.seq for result in results if isinstance(result, Accepted)] == [1]
+
+
+async def test_a_record_of_the_signals_topic_that_is_no_announcement_is_passed_over(
+    world: World, follower: Follower
+) -> None:
+    good = b'{"type":"signal","group":"g","kind":"presence","joined":["ann"],"left":[]}'
+    headers = announcement_headers(0, 1)
+    for value, given in ((b"{", headers), (good, []), (b'{"type":"signal","group":"g","kind":"x"}', headers)):
+        world.intake.take([Record(topics.SIGNALS, P, 0, b"g", value, given)])
+    world.intake.take([posted(1, offset=1, epoch=0)])
+    assert follower.seqs == [1]
