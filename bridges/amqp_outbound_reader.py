@@ -272,8 +272,9 @@ class Reader:
         consumer.assign(begun)
         consumer.resume(begun)  # a pause of the generation before is not this one's
         self._on_loop(self._receiver.begin, generation.number, places)
-        # At once: a bridge that began at the end and is killed before its first event must not begin at a later end.
-        self._commit(consumer, wait=False, places=places)
+        # Before it is ready: a bridge that began at the end, and is killed before its first event, must not begin at a
+        # later end.
+        self._commit(consumer, wait=True, places=places)
         self._waits_for = None
         _log.info("partitions assigned", partitions=sorted(places), generation=generation.number)
 
