@@ -84,8 +84,13 @@ class Wire:
         return first, await self.reader.readexactly(size)
 
     async def seqs(self, count: int) -> list[int]:
-        """The seqs of the next `count` frames, which must be events."""
-        return [msgspec.json.decode((await self.frame())[1])["seq"] for _ in range(count)]
+        """The seqs of the next `count` events; what is told of presence in between is passed over."""
+        found: list[int] = []
+        while len(found) < count:
+            frame = msgspec.json.decode((await self.frame())[1])
+            if frame["type"] != "signal":
+                found.append(frame["seq"])
+        return found
 
     def reset(self) -> None:
         """End without a word, as a machine that has lost its power."""
