@@ -23,6 +23,26 @@ class GroupView:
     A user with a socket here (`is_here`) never leaves by hearsay: the owner may have missed it for a while.
     """
 
+    __slots__ = (
+        "_again",
+        "_channels",
+        "_confirm_by",
+        "_due",
+        "_early",
+        "_epoch",
+        "_framed_at",
+        "_group",
+        "_heard",
+        "_is_here",
+        "_large_until",
+        "_ours",
+        "_partial",
+        "_place",
+        "_told",
+        "_unconfirmed",
+        "begun",
+    )
+
     def __init__(self, group: str, epoch: int, is_here: Callable[[str], bool]) -> None:
         self.begun = False
         self._group = group
