@@ -35,6 +35,23 @@ def processor(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Itera
         yield only
 
 
+@pytest.fixture(scope="module")
+def kafkas(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A second Kafka, for `frail_kafka`."""
+    kafka = Broker(tmp_path_factory.mktemp("frail"))
+    yield kafka
+    kafka.stop()
+
+
+@pytest.fixture
+def frail_kafka(kafkas: Broker) -> Broker:
+    """A Kafka with the topics that a test may kill."""
+    kafkas.stop()
+    kafkas.start()
+    wait_led(kafkas.bootstrap, topics.create(kafkas.bootstrap, "auerbach", PARTITIONS, 1), PARTITIONS)
+    return kafkas
+
+
 @pytest.fixture
 def queue(new_group: Callable[[], str]) -> str:
     """A queue of the test's own."""
@@ -257,26 +274,24 @@ def test_kill_9_with_ten_thousand_messages_queued_applies_all_once_and_in_order(
 def test_while_kafka_is_away_nothing_is_acknowledged_and_all_comes_in_order_afterwards(
     rabbit: Rabbit,
     make_bridge: Callable[..., Bridge],
-    make_broker: Callable[[], Broker],
+    frail_kafka: Broker,
     queue: str,
     new_group: Callable[[], str],
 ) -> None:
     group = new_group()
-    kafka = make_broker()
-    wait_led(kafka.bootstrap, topics.create(kafka.bootstrap, "auerbach", PARTITIONS, 1), PARTITIONS)
-    own = Driver(kafka.bootstrap)
-    bridge = make_bridge(rabbit, kafka=kafka.bootstrap, AUERBACH_DELIVERY_DEADLINE_S="6")
+    own = Driver(frail_kafka.bootstrap)
+    bridge = make_bridge(rabbit, kafka=frail_kafka.bootstrap, AUERBACH_DELIVERY_DEADLINE_S="4")
     bridge.start_ready()
     users = UserService(rabbit, queue)
     members = [f"user-{i}" for i in range(50)]
 
-    kafka.kill()
+    frail_kafka.kill()
     for member in members:
         users.added(group, member)
     bridge.wait_red("Kafka", within_s=NOTICED_S + 5)
     eventually(lambda: errors(bridge, "Kafka"), within_s=30, what="the end of the session")
     assert bridge.metric("auerbach_bridge_in_open_messages") == 0
-    kafka.start()
+    frail_kafka.start()
     bridge.wait_ready(within_s=60)
 
     eventually(lambda: added(own, group)[-1:] == members[-1:], within_s=30, what="the last command")
@@ -319,14 +334,12 @@ def test_sigterm_ends_it_while_rabbitmq_is_away(own_rabbit: Rabbit, make_bridge:
 
 
 def test_sigterm_ends_it_while_kafka_is_away(
-    rabbit: Rabbit, make_bridge: Callable[..., Bridge], make_broker: Callable[[], Broker]
+    rabbit: Rabbit, make_bridge: Callable[..., Bridge], frail_kafka: Broker
 ) -> None:
-    kafka = make_broker()
-    wait_led(kafka.bootstrap, topics.create(kafka.bootstrap, "auerbach", PARTITIONS, 1), PARTITIONS)
-    bridge = make_bridge(rabbit, kafka=kafka.bootstrap, AUERBACH_DELIVERY_DEADLINE_S="1")
+    bridge = make_bridge(rabbit, kafka=frail_kafka.bootstrap, AUERBACH_DELIVERY_DEADLINE_S="1")
     bridge.start_ready()
 
-    kafka.kill()
+    frail_kafka.kill()
     UserService(rabbit).added("any", "ada")
     bridge.wait_red("Kafka", within_s=NOTICED_S + 5)
 
