@@ -182,7 +182,7 @@ async def test_the_removed_get_what_came_before_and_1008_and_so_do_all_when_the_
     await post(alice, group, "after")
     assert await bob.closed() == 1008
     assert [told[1] for told in bob.seen if len(told) == 3] == ["before"]
-    assert ("bob", LEFT) not in bob.seen
+    assert bob.seen[-1] == ("bob", LEFT)
     assert [await carol.text(), await carol.text()] == ["before", "after"]
     assert ("bob", LEFT) in carol.seen
     assert (await alice.ask("add_member", group=group, user="bob"))["ok"]

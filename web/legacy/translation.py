@@ -121,7 +121,7 @@ _TOLD = frozenset({"message.posted", "member.joined", "member.left", "member.rem
 
 
 def _of_event(payload: bytes) -> Iterator[tuple[str, bytes]]:
-    """The message that an event is to old apps, if it is one; who left is not told so, but closed."""
+    """The message that an event is to old apps, if it is one; who leaves gets the own last of all (protocol §8)."""
     if _kind_decoder.decode(payload).kind not in _TOLD:
         return  # other kinds have other data; what is withheld has none
     event = _event_decoder.decode(payload)
@@ -132,7 +132,7 @@ def _of_event(payload: bytes) -> Iterator[tuple[str, bytes]]:
         case "member.joined":
             yield "", information(event.data.user, JOINED, event.at)
         case _:
-            yield event.data.user, information(event.data.user, LEFT, event.at)
+            yield "", information(event.data.user, LEFT, event.at)
 
 
 def _of_presence(change: PresenceChange) -> list[Batch]:

@@ -159,7 +159,7 @@ async def test_who_is_removed_gets_what_came_before_and_1008_and_the_others_are_
         post(world, "after")
         world.deliver()
         assert await bob.closed() == 1008
-        assert [told[1] for told in bob.seen] == [CONNECTED, "before"]
+        assert [told[1] for told in bob.seen] == [CONNECTED, "before", "client leaved the group"]
         await alice.about("bob", "client leaved the group")
         await alice.text()
         assert [told[1] for told in alice.seen if len(told) == 3] == ["before", "after"]
