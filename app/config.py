@@ -1,27 +1,22 @@
 """Every setting: one place, read from the environment, checked at start, all bad ones reported at once."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.authentication import AuthenticationSettings
 from app.neighbours import NeighbourSettings
-
-# RFC 6454 §6.2; also the schemes of browser extensions and apps
-_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(?:[^\s/?#@:\[\],]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class SettingsError(Exception):
     """One or more settings are wrong; the message names each."""
 
 
-class Settings(NeighbourSettings):
-    """The service's settings. `python -m app settings` prints them with their meaning."""
-
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, case_sensitive=True)
+class ProcessSettings(BaseSettings):
+    """What the processes of the service need to find each other, and how they run: part of `Settings`."""
 
     host: str = Field("127.0.0.1", alias="HOST", description="Address the gateways listen on.")
     port: int = Field(
@@ -46,47 +41,6 @@ class Settings(NeighbourSettings):
     )
     processors: int = Field(1, alias="PROCESSORS", ge=1, le=64, description="Processors that `up` starts.")
     gateways: int = Field(1, alias="GATEWAYS", ge=1, le=64, description="Gateways that `up` starts.")
-    auth: Literal["dev", "jwt"] = Field(
-        "jwt",
-        alias="AUERBACH_AUTH",
-        description="jwt: tokens only. dev: `?user=` is believed too; never in production.",
-    )
-    jwt_secret: str | None = Field(
-        None, alias="AUERBACH_JWT_SECRET", description="Secret of HS256 tokens, at least 32 bytes."
-    )
-    jwt_jwks: str | None = Field(
-        None,
-        alias="AUERBACH_JWT_JWKS",
-        description="Public keys of RS256, ES256 and EdDSA tokens: a JWKS (RFC 7517), as a file or an http(s) URL.",
-    )
-    jwt_jwks_refresh_s: float = Field(
-        300,
-        alias="AUERBACH_JWT_JWKS_REFRESH_S",
-        ge=1,
-        le=86_400,
-        description="How often the JWKS is read again, seconds; a key that it lacks then checks no token any more.",
-    )
-    jwt_leeway_s: float = Field(
-        5,
-        alias="AUERBACH_JWT_LEEWAY_S",
-        ge=0,
-        le=3_600,
-        description="Clock difference forgiven in exp and nbf, seconds.",
-    )
-    jwt_audience: str | None = Field(
-        None, alias="AUERBACH_JWT_AUDIENCE", description="Required `aud` of a token, if set."
-    )
-    jwt_issuer: str | None = Field(None, alias="AUERBACH_JWT_ISSUER", description="Required `iss` of a token, if set.")
-    origins: str = Field(
-        "",
-        alias="AUERBACH_ORIGINS",
-        description="Web pages of other origins that may open sockets: https://chat.example.org,… or `*` for all.",
-    )
-    operator_token: str | None = Field(
-        None,
-        alias="AUERBACH_OPERATOR_TOKEN",
-        description="Opens the processors' operator pages, at least 32 bytes. Unset: they are for this machine only.",
-    )
     app_id: str = Field(
         "auerbach",
         alias="AUERBACH_APP_ID",
@@ -187,33 +141,11 @@ class Settings(NeighbourSettings):
         "INFO", alias="AUERBACH_LOG_LEVEL", description="Least level that is logged."
     )
 
-    @field_validator("jwt_secret", "operator_token")
-    @classmethod
-    def _secret(cls, value: str | None) -> str | None:
-        if value is not None and len(value.encode("utf-8", "surrogateescape")) < 32:
-            raise ValueError("must be at least 32 bytes (RFC 7518 §3.2)")
-        return value
 
-    @field_validator("jwt_secret")
-    @classmethod
-    def _no_key(cls, value: str | None) -> str | None:
-        # PyJWT would refuse every token with it: a public key that checks HS256 is known to everybody.
-        if value is not None and "-----BEGIN" in value:
-            raise ValueError("must not be a key in PEM; AUERBACH_JWT_JWKS takes public keys")
-        return value
+class Settings(NeighbourSettings, AuthenticationSettings, ProcessSettings):
+    """The service's settings, the last base's first. `python -m app settings` prints them with their meaning."""
 
-    @field_validator("origins")
-    @classmethod
-    def _origins(cls, value: str) -> str:
-        for origin in filter(None, map(str.strip, value.split(","))):
-            if origin not in ("*", "null") and not _ORIGIN.fullmatch(origin):
-                raise ValueError(f"{origin} is no origin: scheme://host[:port], without a slash at the end")
-        return value
-
-    @property
-    def jwt_jwks_is_url(self) -> bool:
-        """Whether the JWKS is fetched, not read from a file."""
-        return self.jwt_jwks is not None and self.jwt_jwks.lower().startswith(("http://", "https://"))
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True, case_sensitive=True)
 
     @property
     def bootstrap(self) -> str:

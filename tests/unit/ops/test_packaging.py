@@ -1,6 +1,7 @@
 """What is shipped says what the code says: the locks, the image, the compose file."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -135,3 +136,13 @@ def test_the_broker_of_the_start_command_has_a_log_binding_of_its_own_log4j() ->
     pom = (ROOT / "deploy" / "kafka" / "pom.xml").read_text()
 
     assert "<artifactId>log4j-slf4j-impl</artifactId>" in pom
+
+
+def test_every_room_of_the_service_has_its_layer() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
+    layered = {module for layer in contract["layers"] for module in layer.split(" | ")}
+    rooms = {f"app.{path.stem}" for path in (ROOT / "app").iterdir() if path.stem not in ("__init__", "__pycache__")}
+
+    assert contract["type"] == "layers"
+    assert rooms <= layered
+    assert {"web", "agents", "bridges", "tables"} <= layered
