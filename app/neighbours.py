@@ -1,6 +1,5 @@
 """Settings of the replaced service's doors and of RabbitMQ, by names that its operators set (protocol §8)."""
 
-import re
 from typing import Literal, Self
 from urllib.parse import quote
 
@@ -9,7 +8,8 @@ from pydantic_settings import BaseSettings
 
 from app.amqp_address import bad_host, bad_name, bad_password, bad_virtual_host, parts_of
 
-_NAME = re.compile(r"[a-zA-Z0-9_.:@#,/+ -]*")
+# What Exchange.Declare takes (AMQP 0-9-1's domain `exchange-name`).
+_EXCHANGE_CHARACTERS = 127
 # Exchanges of another type, which the replaced service's neighbours declare.
 _HEADERS_EXCHANGES = frozenset({"group_updates_exchange", "push-notifications"})
 
@@ -136,14 +136,13 @@ class NeighbourSettings(BaseSettings):
     def _ours(cls, value: str | None) -> str | None:
         if value is not None and value.startswith("amq."):
             raise ValueError("names that begin with `amq.` are RabbitMQ's own")
-        # pamqp names no other queue and no other exchange.
-        if value is not None and not _NAME.fullmatch(value):
-            raise ValueError("must have no other characters than letters, digits, spaces and _.:@#,/+-")
         return value
 
     @field_validator("amqp_events_exchange")
     @classmethod
     def _topic(cls, value: str | None) -> str | None:
+        if value is not None and len(value) > _EXCHANGE_CHARACTERS:
+            raise ValueError(f"must be at most {_EXCHANGE_CHARACTERS} characters")
         if value in _HEADERS_EXCHANGES:
             raise ValueError(f"{value} is a headers exchange of the replaced service; events go to a topic exchange")
         return value

@@ -26,6 +26,9 @@ KAFKA_S = 5.0
 # Kafka slower than this is told in the health; slower than the delivery deadline, and all begins again.
 SLOW_S = 3.0
 ASK_S = (2.0, 4.0)  # how often one that stands by asks, seconds
+# An exclusive consumer that is refused so often while nobody consumes is refused by the queue itself, and not by one
+# that went in between.
+UNCONSUMED, AGAIN_S = 3, 0.3
 LAST_S = 2.0  # what is under way at the end may take this long
 # What is under way to Kafka arrives before the next session begins, or never, if Kafka takes it within this.
 DISCARD_S = 0.7
@@ -110,37 +113,52 @@ class Inbound:
     ) -> AbstractChannel | None:
         """The channel that consumes, once nobody else does; None if `stopping` came first."""
         assert self._link is not None
+        unconsumed = 0  # refusals in a row while nobody consumed
         while not stopping.is_set():
             channel = await raw_channel(connection)
             writing = Writing(self._queue, producer, layout, channel)
             take = taker(self.name, self._queue, writing)
             self._gone = asyncio.get_running_loop().create_future()
             channel.on_consumer_cancel_callbacks.add(self._on_cancelled)
+            # A queue with `x-single-active-consumer` takes no exclusive consumers, and needs none.
+            exclusive = unconsumed < UNCONSUMED
             try:
                 async with asyncio.timeout(DECLARE_S):
                     await channel.basic_qos(prefetch_count=self._settings.bridge_prefetch)
                     self._writing = writing
-                    await channel.basic_consume(self._queue, take, exclusive=True)  # type: ignore[arg-type]
+                    await channel.basic_consume(self._queue, take, exclusive=exclusive)  # type: ignore[arg-type]
             except ChannelAccessRefused as refused:
-                # One code for two things: another consumes, or a right is missing.
+                # One code for three things: another consumes, the queue has its own rule, or a right is missing.
                 self._writing = None
                 if "exclusive use" not in str(refused):
                     raise
             else:
-                if self._standing_by:
-                    _log.info("bridge takes over", part=self.name, queue=self._queue)
-                self._standing_by = False
-                metrics.IN_STANDING_BY.set(0)
+                self._have_turn(exclusive=exclusive)
                 return channel
-            if not self._standing_by:
-                _log.info("bridge stands by: another one consumes", part=self.name, queue=self._queue)
-            self._standing_by = True
-            metrics.IN_STANDING_BY.set(1)
-            self._link.ready()
+            consumed = await self._declared.is_consumed(connection)
+            unconsumed = 0 if consumed else unconsumed + 1
+            if consumed:
+                self._stand_by()
             with suppress(TimeoutError):
-                async with asyncio.timeout(random.uniform(*ASK_S)):
+                async with asyncio.timeout(random.uniform(*ASK_S) if consumed else AGAIN_S):
                     await stopping.wait()
         return None
+
+    def _have_turn(self, *, exclusive: bool) -> None:
+        if self._standing_by:
+            _log.info("bridge takes over", part=self.name, queue=self._queue)
+        if not exclusive:
+            _log.info("the queue lets one consumer at a time read it by itself", part=self.name, queue=self._queue)
+        self._standing_by = False
+        metrics.IN_STANDING_BY.set(0)
+
+    def _stand_by(self) -> None:
+        assert self._link is not None
+        if not self._standing_by:
+            _log.info("bridge stands by: another one consumes", part=self.name, queue=self._queue)
+        self._standing_by = True
+        metrics.IN_STANDING_BY.set(1)
+        self._link.ready()
 
     def _on_cancelled(self, _: object) -> None:
         if self._gone is not None and not self._gone.done():

@@ -57,6 +57,18 @@ class Declared:
         """
         await channel.queue_declare(self._queue, passive=True, timeout=DECLARE_S)
 
+    async def is_consumed(self, connection: AbstractConnection) -> bool:
+        """Whether anybody consumes the queue now.
+
+        Raises:
+            ChannelNotFoundEntity: it is not there any more.
+            TimeoutError: no answer.
+        """
+        channel = await raw_channel(connection)
+        found = await channel.queue_declare(self._queue, passive=True, timeout=DECLARE_S)
+        await channel.close()
+        return bool(found.consumer_count)
+
     def _tell(self, other: ChannelPreconditionFailed, what: str) -> None:
         said = str(other)
         if said not in self._told:

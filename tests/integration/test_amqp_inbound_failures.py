@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -173,6 +174,41 @@ def test_an_existing_queue_with_other_arguments_is_used_and_told_once(
     (warning,) = second.logged("used as it is")
     assert "inequivalent arg 'durable'" in warning["rabbitmq"]
     assert queue in warning["rabbitmq"]
+
+
+def test_a_queue_that_lets_one_consumer_at_a_time_read_it_by_itself_is_consumed_by_one_and_taken_over(
+    rabbit: Rabbit, make_bridge: Callable[..., Bridge], driver: Driver, queue: str, new_group: Callable[[], str]
+) -> None:
+    group = new_group()
+    rabbit.import_definitions({"queues": [single_active_consumer(queue)]})
+    first, second = make_bridge(rabbit), make_bridge(rabbit, "bridge-1")
+
+    first.start_ready()
+    second.start_ready()
+    states = [bridge.health()["parts"]["in"] for bridge in (first, second)]
+    first.kill()
+    UserService(rabbit).added(group, "ada")
+
+    eventually(lambda: added(driver, group) == ["ada"], within_s=NOTICED_S + 5, what="the command")
+    assert states == ["serving", "standing by"]
+
+
+def single_active_consumer(queue: str) -> dict[str, Any]:
+    """A queue that takes no exclusive consumers (RabbitMQ, "Single Active Consumer")."""
+    arguments = {"x-single-active-consumer": True}
+    return {"name": queue, "vhost": "/", "durable": True, "auto_delete": False, "arguments": arguments}
+
+
+def test_a_queue_of_any_name_is_consumed(
+    rabbit: Rabbit, make_bridge: Callable[..., Bridge], driver: Driver, queue: str, new_group: Callable[[], str]
+) -> None:
+    group = new_group()
+    bridge = make_bridge(rabbit, USER_SERVICE_EVENT_QUEUE=f'Grüße "an" {queue}!')
+
+    bridge.start_ready()
+    UserService(rabbit).added(group, "ada")
+
+    eventually(lambda: added(driver, group) == ["ada"], within_s=20, what="the command")
 
 
 def test_refused_rights_are_told_once_and_healed_once_they_are_granted(
