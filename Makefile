@@ -10,6 +10,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
 py := .venv/bin/python
 installed := .venv/.installed
+# A fresh machine often installs its updates at the same time.
+apt_waits := -o DPkg::Lock::Timeout=300
 
 help:
 	@echo 'make run     the whole service: broker, topics, processors, gateways, a chat page; Ctrl-C stops it'
@@ -79,7 +81,7 @@ browser:
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    echo 'installing chromium for the tests of the chat page'; \
-	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; } \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y $(apt_waits) --no-install-recommends chromium; } \
 	      >.venv/chromium.log 2>&1 || { tail -n 5 .venv/chromium.log >&2; exit 1; }; \
 	  else echo 'no Chromium: the tests of the chat page will fail (Debian: apt-get install chromium)'; fi
 
@@ -95,7 +97,7 @@ rabbitmq:
 	      trap "rm -f '$(POLICY_RC_D)'" EXIT; trap 'exit 1' HUP INT TERM; \
 	      printf '#!/bin/sh\nexit 101\n' >'$(POLICY_RC_D)' && chmod 755 '$(POLICY_RC_D)'; \
 	    fi; \
-	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends rabbitmq-server; } \
+	    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y $(apt_waits) --no-install-recommends rabbitmq-server; } \
 	      >.venv/rabbitmq.log 2>&1 || { tail -n 5 .venv/rabbitmq.log >&2; exit 1; }; \
 	  else echo 'no RabbitMQ: the tests of the bridges will fail (Debian: apt-get install rabbitmq-server)'; fi
 
