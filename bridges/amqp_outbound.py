@@ -32,7 +32,7 @@ _log = logger("bridge")
 class Outbound:
     """The part of a bridge that publishes (`bridges.bridge.Part`)."""
 
-    name = "amqp-out"
+    name = "out"
 
     def __init__(self, settings: Settings, layout: topics.Layout) -> None:
         self._settings = settings

@@ -182,6 +182,8 @@ def explain(settings: Settings, error: BaseException) -> str:
             return f"{place}: {said}"
         case TimeoutError():
             return f"{place} does not answer"
+        case OSError() if "CERTIFICATE_VERIFY_FAILED" in said:
+            return f"AMQP_URL, SSL_CERT_FILE: the certificate of {place} is not trusted: {said}"
         case OSError():
             return f"RABBITMQ_HOST, RABBITMQ_PORT: {place} cannot be reached: {said}"
         case _:

@@ -21,13 +21,14 @@ def record(
     body: bytes,
     headers: Mapping[str, Any] | None,
     undecoded: bytes | None,
-    details: Mapping[str, str | int | bool | None],
+    details: Mapping[str, object],
 ) -> tuple[bytes, Headers]:
     """Value and headers of the dead letter: the body as it came, and the message's own headers.
 
-    What is ours comes last: who reads headers into a dictionary gets ours. A body or header that is cut is told by a
-    header `cut` with its full size and SHA-256. Headers that could not be decoded stand in `amqp.properties`, as the
-    bytes of AMQP's content header behind the body's size.
+    `details`: how it came, and its other properties; None is what was not set. What is ours comes last: who reads
+    headers into a dictionary gets ours. A body or header that is cut is told by a header `cut` with its full size and
+    SHA-256. Headers that could not be decoded stand in `amqp.properties`, as the bytes of AMQP's content header behind
+    the body's size.
     """
     out: Headers = []
     cuts: list[str] = []
@@ -47,7 +48,9 @@ def record(
     if len(body) > BODY_BYTES:
         cuts.append(_cut("body", body))
     out += [
-        (f"amqp.{name}", str(value).encode("utf-8", "replace")) for name, value in details.items() if value is not None
+        (f"amqp.{name}", str(value).encode("utf-8", "surrogateescape"))
+        for name, value in details.items()
+        if value is not None
     ]
     reason = f"{refused.reason}: {refused.detail}" if refused.detail else refused.reason
     out += [("reason", reason.encode("utf-8", "replace")), ("topic", f"amqp:{queue}".encode())]

@@ -32,24 +32,22 @@ def taker(part: str, queue: str, writing: Writing) -> Callable[[DeliveredMessage
             writing.add(tag, meaning)
             return
         _log.warning("dead letter", part=part, queue=queue, reason=meaning.reason, detail=meaning.detail)
-        properties = message.header.properties
+        properties = dict(message.header.properties)
+        del properties["headers"]
+        del properties["cluster_id"]  # AMQP 0-9-1 has it no more; pamqp always sets it
+        properties["type"] = properties.pop("message_type")  # its name in AMQP
         details = {
             "exchange": message.exchange,
             "routing_key": message.routing_key,
             "redelivered": message.redelivered,
             "delivery_tag": tag,
-            "message_id": properties.message_id,
-            "content_type": properties.content_type,
-            "content_encoding": properties.content_encoding,
-            "type": properties.message_type,
-            "app_id": properties.app_id,
-            "user_id": properties.user_id,
+            **properties,
         }
         value, headers = dead_letters.record(
             meaning,
             queue=queue,
             body=message.body,
-            headers=properties.headers,
+            headers=message.header.properties.headers,
             undecoded=lenient.undecoded(message.header),
             details=details,
         )

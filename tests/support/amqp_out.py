@@ -78,7 +78,7 @@ class OutBridge:
             answer = json.load(red)
         except OSError:
             return None
-        return [each for each in answer["waiting_for"] if each.startswith(("amqp-out", "the end"))]
+        return [each for each in answer["waiting_for"] if each.startswith(("out: ", "the end"))]
 
     def metric(self, name: str) -> float:
         """A figure of `/metrics`."""

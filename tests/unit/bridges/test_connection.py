@@ -25,6 +25,7 @@ SETTINGS = Settings(rabbitmq_host="mq", rabbitmq_username="ada", rabbitmq_passwo
         (ConnectionNotAllowed("vhost v is down"), "RABBITMQ_VIRTUAL_HOST: "),
         (InvalidFrameError("got <Connection.Close object>"), "RABBITMQ_VIRTUAL_HOST: "),
         (AMQPConnectionError(111, "Connect call failed"), "RABBITMQ_HOST, RABBITMQ_PORT: "),
+        (AMQPConnectionError(1, "[SSL: CERTIFICATE_VERIFY_FAILED] self-signed"), "AMQP_URL, SSL_CERT_FILE: "),
         (ConnectionRefusedError(111, "refused"), "RABBITMQ_HOST, RABBITMQ_PORT: "),
         (ChannelAccessRefused("ACCESS_REFUSED - access to queue"), "RabbitMQ at mq:5672, virtual host v: ada lacks"),
         (TimeoutError(), "RabbitMQ at mq:5672, virtual host v does not answer"),

@@ -1,5 +1,6 @@
 """One delivery after the other: none raises, for one that did would be acknowledged with the next."""
 
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -16,19 +17,20 @@ class FakeWriting:
     def __init__(self) -> None:
         self.updates: list[tuple[int, Update]] = []
         self.aside: list[tuple[int, str, bytes]] = []
+        self.headers: list[dict[str, bytes]] = []
 
     def add(self, tag: int, update: Update) -> None:
         self.updates.append((tag, update))
 
     def put_aside(self, tag: int, reason: str, value: bytes, headers: Any) -> None:
         self.aside.append((tag, reason, value))
+        self.headers.append(dict(headers))
 
 
-def delivery(tag: int, body: bytes, headers: dict[str, Any] | None) -> DeliveredMessage:
-    properties = commands.Basic.Properties(headers=headers)
+def delivery(tag: int, body: bytes, headers: dict[str, Any] | None, **properties: Any) -> DeliveredMessage:
     return DeliveredMessage(
         delivery=commands.Basic.Deliver("c", tag, False, "e", "r"),
-        header=ContentHeader(body_size=len(body), properties=properties),
+        header=ContentHeader(body_size=len(body), properties=commands.Basic.Properties(headers=headers, **properties)),
         body=body,
         channel=cast("Any", None),
     )
@@ -52,6 +54,26 @@ def test_what_cannot_be_understood_is_put_aside_with_its_body() -> None:
     taker("in", "q", cast("Any", writing))(delivery(7, b"\xff", DELETED))
 
     assert writing.aside == [(7, "bad body", b"\xff")]
+
+
+def test_all_that_the_publisher_set_is_put_aside_with_it() -> None:
+    writing = FakeWriting()
+    at = datetime(2026, 11, 26, tzinfo=UTC)
+    message = delivery(7, b"\xff", DELETED, reply_to="answers", message_type="t", priority=3, timestamp=at)
+
+    taker("in", "q", cast("Any", writing))(message)
+
+    (headers,) = writing.headers
+    assert {name: value for name, value in headers.items() if name.startswith("amqp.")} == {
+        "amqp.exchange": b"e",
+        "amqp.routing_key": b"r",
+        "amqp.redelivered": b"False",
+        "amqp.delivery_tag": b"7",
+        "amqp.reply_to": b"answers",
+        "amqp.type": b"t",
+        "amqp.priority": b"3",
+        "amqp.timestamp": b"2026-11-26 00:00:00+00:00",
+    }
 
 
 def test_a_message_that_raises_is_put_aside_and_the_next_one_taken(monkeypatch: pytest.MonkeyPatch) -> None:
