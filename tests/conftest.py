@@ -88,11 +88,11 @@ def own_rabbit(tmp_path: Path) -> Iterator[rabbits.Rabbit]:
 
 @pytest.fixture(scope="session")
 def stack(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Two gateways, two processors and a broker in development mode, shared.
+    """Two gateways, in the replaced service's place too, two processors and a broker in development mode, shared.
 
     Use group ids of your own (`new_group`), and kill nothing: that is what `make_stack` is for.
     """
-    service = Stack(tmp_path_factory.mktemp("stack"))
+    service = Stack(tmp_path_factory.mktemp("stack"), settings={"AUERBACH_LEGACY": "1"})
     try:
         service.start()
         yield service

@@ -32,30 +32,19 @@ NewGroup = Callable[[], str]
 Enter = Callable[..., Awaitable[Client]]
 
 
-@pytest.fixture(scope="module")
-def service(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A service that stands in the replaced one's place too; kill nothing of it."""
-    stack = Stack(tmp_path_factory.mktemp("grpc"), processors=1, gateways=1, settings={"AUERBACH_LEGACY": "1"})
-    try:
-        stack.start()
-        yield stack
-    finally:
-        stack.stop()
-
-
 @pytest.fixture
-def rpc(service: Stack) -> Iterator[Rpc]:
-    with Rpc(service.grpc_port) as client:
+def rpc(stack: Stack) -> Iterator[Rpc]:
+    with Rpc(stack.grpc_port) as client:
         yield client
 
 
 @pytest.fixture
-async def enter(service: Stack, http: aiohttp.ClientSession) -> AsyncIterator[Enter]:
+async def enter(stack: Stack, http: aiohttp.ClientSession) -> AsyncIterator[Enter]:
     """Opens sockets of users on the new protocol; hello is read already."""
     async with AsyncExitStack() as opened:
 
         async def open_one(user: str) -> Client:
-            socket = await opened.enter_async_context(http.ws_connect(service.ws_url(0, user), max_msg_size=2**20))
+            socket = await opened.enter_async_context(http.ws_connect(stack.ws_url(0, user), max_msg_size=2**20))
             client = Client(socket)
             assert (await client.next())["type"] == "hello"
             return client
