@@ -15,10 +15,12 @@ LARGE_S = 1.1
 
 @dataclass(slots=True)
 class _Group:
-    """`before`: what was announced last of those who changed, None where that is not known; `again`: see there."""
+    """`before`: what was announced last of those who changed, None where that is not known; `again`: (user, channel) of
+    the legacy channels that were opened, in their order.
+    """
 
     before: dict[str, bool | None] = field(default_factory=dict)
-    again: dict[str, str] = field(default_factory=dict)
+    again: dict[tuple[str, str], None] = field(default_factory=dict)
     since: float = math.inf  # when the first of the changes came
     announced_at: float = -math.inf
     large_until: float = -math.inf
@@ -44,7 +46,7 @@ class Announcements:
 
     def opened(self, group: str, user: str, channel: str, now: float) -> None:
         """A user opened a legacy channel."""
-        self._of(group, now).again[user] = channel
+        self._of(group, now).again[user, channel] = None
 
     def shown(self, group: str) -> None:
         """Somebody was told who is online in a group: what is not announced yet is announced, changed back or not."""
@@ -53,12 +55,12 @@ class Announcements:
             of.before = dict.fromkeys(of.before)
 
     def undelivered(self, announcement: Announcement, now: float) -> None:
-        """An announcement was lost: what it told is told again as it is by then."""
-        group = announcement.group
+        """An announcement was lost: what it told is told again as it is by then, and before what was opened since."""
         for user in (*announcement.joined, *announcement.left):
-            self.changed(group, user, before=None, now=now)
-        for user, channel in announcement.again:
-            self._of(group, now).again.setdefault(user, channel)
+            self.changed(announcement.group, user, before=None, now=now)
+        if announcement.again:
+            of = self._of(announcement.group, now)
+            of.again = {**dict.fromkeys(announcement.again), **of.again}
 
     def due(self, now: float) -> list[Announcement]:
         """Take what is to be announced now."""
@@ -95,7 +97,7 @@ class Announcements:
         online = self._online(name)
         joined = [user for user, before in group.before.items() if user in online and before is not True]
         left = [user for user, before in group.before.items() if user not in online and before is not False]
-        again = [(user, channel) for user, channel in group.again.items() if user in online]
+        again = [(user, channel) for user, channel in group.again if user in online]
         group.before, group.again, group.since = {}, {}, math.inf
         coming, going, opening = iter(joined), iter(left), iter(again)
         while True:

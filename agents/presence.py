@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 from agents.announcements import Announcements
 from app.presence import LEASE_S, Announcement, Change, Report, Word
 
@@ -92,8 +94,14 @@ class PartitionPresence:
         return taken
 
     def undelivered(self, announcement: Announcement, now: float) -> None:
-        """An announcement was lost."""
-        self._announcements.undelivered(announcement, now)
+        """An announcement was lost. A channel that has ended since is not told again: it would replace a newer one."""
+        still = [
+            (user, channel) for user, channel in announcement.again if self._holds(announcement.group, user, channel)
+        ]
+        self._announcements.undelivered(msgspec.structs.replace(announcement, again=still), now)
+
+    def _holds(self, group: str, user: str, channel: str) -> bool:
+        return any(lease.groups.get(group, {}).get(user) == channel for lease in self._leases.values())
 
     def _apply(self, lease: _Lease, change: Change, now: float) -> None:
         group, user = change.group, change.user

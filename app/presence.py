@@ -53,7 +53,7 @@ class Reports(msgspec.Struct, frozen=True):
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="signal"):
-    """The net changes of a group; `again`: (user, legacy channel) of users who opened a further one."""
+    """The net changes of a group; `again`: (user, legacy channel) of each that was opened, in their order."""
 
     group: str
     kind: Literal["presence"]

@@ -1,16 +1,19 @@
 """A request for a socket, until it is a session or was refused in words (protocol §1, §9; RFC 6455 §4.2)."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
 
 from app.config import Settings
 from web.auth import Refused
+from web.frames import FRAME_BYTES, PROTOCOL
 from web.origins import Origins
-from web.session import Door, Session, prepared_socket
+from web.session import Door, Session, Socket, new_socket
 from web.sessions import Sessions
 
 VERSION = "13"
@@ -35,26 +38,17 @@ class Handshake:
             if known.why == "unavailable":
                 return _unavailable(known.message)
             return problem(401, "unauthorized", known.message, {"WWW-Authenticate": "Bearer"})
-        response = prepared_socket()
-        try:
-            writer = await response.prepare(request)
-        except web.HTTPBadRequest as bad:
-            return problem(400, "invalid", bad.text or "no WebSocket handshake")
-        except ConnectionResetError:
-            return to_nobody()
-        if request.transport is None:
-            return to_nobody()
-        session = Session(self._door, response, request.transport, writer, known)
+        response = new_socket(FRAME_BYTES, (PROTOCOL,))
+        ways = await accept(request, response)
+        if isinstance(ways, web.Response):
+            return ways
+        session = Session(self._door, response, *ways, known)
         self._sessions.add(session)
         try:
             await session.run()
         finally:
             self._sessions.remove(session)
         return response
-
-    async def no_method(self, _request: web.Request) -> web.Response:
-        """Refuse what is no GET."""
-        return problem(405, "method_not_allowed", "a socket is opened by GET", {"Allow": "GET"})
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         """What keeps anybody from opening a socket with this request, whoever it is."""
@@ -63,11 +57,34 @@ class Handshake:
             return problem(403, "forbidden", "pages of this origin may not open sockets here (AUERBACH_ORIGINS)")
         if not self._opened():
             return _unavailable("this gateway does not serve now")
-        if request.headers.get("Upgrade", "").strip().lower() != "websocket":
-            return problem(400, "invalid", "this is the door of WebSockets: `Upgrade: websocket` is missing")
-        if request.headers.get("Sec-WebSocket-Version") != VERSION:
-            return problem(426, "invalid", f"WebSockets of version {VERSION} only", {"Sec-WebSocket-Version": VERSION})
-        return None
+        return no_upgrade(request)
+
+
+async def no_method(_request: web.Request) -> web.Response:
+    """Refuse what is no GET."""
+    return problem(405, "method_not_allowed", "a socket is opened by GET", {"Allow": "GET"})
+
+
+def no_upgrade(request: web.Request) -> web.Response | None:
+    """The refusal of a request that asks for no WebSocket, or for one of another version."""
+    if request.headers.get("Upgrade", "").strip().lower() != "websocket":
+        return problem(400, "invalid", "this is the door of WebSockets: `Upgrade: websocket` is missing")
+    if request.headers.get("Sec-WebSocket-Version") != VERSION:
+        return problem(426, "invalid", f"WebSockets of version {VERSION} only", {"Sec-WebSocket-Version": VERSION})
+    return None
+
+
+async def accept(request: web.Request, socket: Socket) -> tuple[asyncio.Transport, AbstractStreamWriter] | web.Response:
+    """Do the handshake; the refusal if it is none, or if the client is gone."""
+    try:
+        writer = await socket.prepare(request)
+    except web.HTTPBadRequest as bad:
+        return problem(400, "invalid", bad.text or "no WebSocket handshake")
+    except ConnectionResetError:
+        return _to_nobody()
+    if request.transport is None:
+        return _to_nobody()
+    return request.transport, writer
 
 
 def keep_content_out_of_logs() -> None:
@@ -95,7 +112,7 @@ def _users(request: web.Request) -> list[str] | None:
     return [value for name, value in query if name == "user"]
 
 
-def to_nobody() -> web.Response:
+def _to_nobody() -> web.Response:
     """For a client that went before its turn came, as many do where a gateway is busy or was paused.
 
     aiohttp finds that it cannot be written, and lets go. It would close a socket, which is not ready for that.

@@ -8,7 +8,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from app.config import Settings, SettingsError
-from web.handshake import Handshake, keep_content_out_of_logs
+from web.handshake import Handshake, keep_content_out_of_logs, no_method
 from web.session import Door
 from web.sessions import Sessions
 
@@ -56,7 +56,7 @@ def application(
     app.router.add_get("/", page)
     app.router.add_get("/static/{name:[A-Za-z0-9_-][A-Za-z0-9._-]*}", static)
     app.router.add_get("/v1/ws", handshake.open, allow_head=False)
-    app.router.add_route("*", "/v1/ws", handshake.no_method)
+    app.router.add_route("*", "/v1/ws", no_method)
     app.router.add_get("/v1/config", config)
     add_health(app, waits_for)
     if settings.metrics:

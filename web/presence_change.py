@@ -14,15 +14,16 @@ _encoder = msgspec.json.Encoder()
 class PresenceChange:
     """What the followers of a group are told at once: users who are online now, and users who are not any more.
 
-    `again`: (user, session id) of users who opened a further legacy channel while they were online. Only followers of
-    the replaced service's protocol show it; a channel of that user and group with another session id has been
-    replaced, and closes itself. A user who is in `joined` as well is shown once.
+    `again` and `opened` are for followers of the replaced service's protocol alone. `again`: users who opened a further
+    channel while they were online, as often as they did. `opened`: (user, session id) of all channels that users who
+    have a socket here opened at any gateway, in their order: the last one of each user replaces the others.
     """
 
     group: str
     joined: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
-    again: tuple[tuple[str, str], ...] = ()
+    again: tuple[str, ...] = ()
+    opened: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def _frame(self) -> bytes | None:

@@ -35,6 +35,7 @@ class GroupView:
         "_heard",
         "_is_here",
         "_large_until",
+        "_opened",
         "_ours",
         "_partial",
         "_place",
@@ -53,7 +54,8 @@ class GroupView:
         self._early: dict[str, tuple[Place, bool]] = {}
         self._told: dict[str, None] = {}
         self._due: dict[str, bool] = {}
-        self._again: dict[str, str] = {}
+        self._again: dict[str, int] = {}  # how often
+        self._opened: list[tuple[str, str]] = []
         self._channels: dict[str, str] = {}
         self._ours: set[str] = set()  # here, though the owner has not said so, or has said that they left
         self._unconfirmed: set[str] = set()
@@ -119,10 +121,10 @@ class GroupView:
                 self._apply(user, is_online=True)
             for user in announcement.left:
                 self._apply(user, is_online=False)
-        opened_first = set(announcement.joined)
+        coming = set(announcement.joined)
         for user, channel in announcement.again:
-            # A channel here must hear of one that was opened at another gateway at the same time.
-            self._open(user, channel, is_first=user in opened_first and not self._is_here(user))
+            self._open(user, channel, is_coming=user in coming)
+            coming.discard(user)
 
     def advance(self, epoch: int, now: float) -> None:
         """The partition has a new owner, who knows nobody: whoever is not confirmed in time has left."""
@@ -140,7 +142,7 @@ class GroupView:
         """Take what is to be told now, if anything is."""
         if now >= self._confirm_by:
             self._give_up()
-        if not self._due and not self._again:
+        if not self._due and not self._again and not self._opened:
             return None
         if now < self._frame_at(now):
             return None
@@ -153,17 +155,19 @@ class GroupView:
                 self._told[user] = None
             else:
                 self._partial = True
-        again = tuple(islice(self._again.items(), NAMES))
-        for user, _ in again:
+        again = dict(islice(self._again.items(), NAMES))
+        for user in again:
             del self._again[user]
+        opened, self._opened = tuple(self._opened), []
         self._framed_at = now
         joined = tuple(user for user, is_online in due.items() if is_online)
         left = tuple(user for user, is_online in due.items() if not is_online)
-        return PresenceChange(self._group, joined, left, again)
+        anew = tuple(user for user, times in again.items() for _ in range(times))
+        return PresenceChange(self._group, joined, left, anew, opened)
 
     def next_at(self, now: float) -> float:
         """When there will be something to take, as far as is known; infinite if there is nothing."""
-        frame_at = self._frame_at(now) if self._due or self._again else math.inf
+        frame_at = self._frame_at(now) if self._due or self._again or self._opened else math.inf
         return min(frame_at, self._confirm_by)
 
     def _frame_at(self, now: float) -> float:
@@ -196,15 +200,19 @@ class GroupView:
         else:
             self._partial = True  # a signal may be dropped; what is held is bounded
 
-    def _open(self, user: str, channel: str, *, is_first: bool) -> None:
-        """A legacy channel was opened. With the user's coming that is no news, unless another one was open here."""
+    def _open(self, user: str, channel: str, *, is_coming: bool) -> None:
+        """A legacy channel was opened. If that was the user's coming it is no further one, unless one is known."""
         known = self._channels.get(user)
         if known == channel:
             return
         if known is not None or len(self._channels) < ONLINE_NAMES:
             self._channels[user] = channel
-        if self.begun and (known is not None or not is_first):
-            self._again[user] = channel
+        if not self.begun:
+            return
+        if self._is_here(user):
+            self._opened.append((user, channel))
+        if known is not None or not is_coming:
+            self._again[user] = self._again.get(user, 0) + 1
 
     def _doubt(self, now: float) -> None:
         self._unconfirmed = {*self._told, *(user for user, is_online in self._due.items() if is_online)}

@@ -273,12 +273,12 @@ class Socket(web.WebSocketResponse):
         return await super().close(code=code, message=message, drain=drain)
 
 
-def prepared_socket() -> Socket:
-    """A socket with our limits; pings and pongs come to the session."""
+def new_socket(frame_bytes: int, protocols: tuple[str, ...] = ()) -> Socket:
+    """A socket that takes messages of up to `frame_bytes`; pings and pongs come to the session."""
     return Socket(
-        protocols=(frames.PROTOCOL,),
+        protocols=protocols,
         autoping=False,
         compress=False,
         timeout=CLOSE_S,
-        max_msg_size=frames.FRAME_BYTES + 1,  # aiohttp refuses a message of just this size, too
+        max_msg_size=frame_bytes + 1,  # aiohttp refuses a message of just this size, too
     )

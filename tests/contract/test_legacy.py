@@ -4,9 +4,8 @@ import asyncio
 import itertools
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -25,17 +24,6 @@ Enter = Callable[..., Awaitable[Client]]
 Open = Callable[..., Awaitable[OldApp]]
 
 keys = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def service(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Two gateways that stand in the replaced service's place too; kill nothing of it."""
-    stack = Stack(tmp_path_factory.mktemp("legacy"), settings={"AUERBACH_LEGACY": "1"})
-    try:
-        stack.start()
-        yield stack
-    finally:
-        stack.stop()
 
 
 class Doors:
@@ -65,15 +53,15 @@ async def doors(http: aiohttp.ClientSession) -> AsyncIterator[Doors]:
 
 
 @pytest.fixture
-def enter(service: Stack, doors: Doors) -> Enter:
+def enter(stack: Stack, doors: Doors) -> Enter:
     """`await enter(user, gateway)`: a socket of the new protocol."""
-    return lambda user, gateway=0: doors.enter(service, user, gateway)
+    return lambda user, gateway=0: doors.enter(stack, user, gateway)
 
 
 @pytest.fixture
-def connect(service: Stack, doors: Doors) -> Open:
+def connect(stack: Stack, doors: Doors) -> Open:
     """`await connect(group, user, gateway)`: an old app's socket."""
-    return lambda group, user, gateway=0, **options: doors.open(service, group, user, gateway, **options)
+    return lambda group, user, gateway=0, **options: doors.open(stack, group, user, gateway, **options)
 
 
 @pytest.fixture
@@ -242,6 +230,28 @@ async def test_a_second_connection_replaces_the_first_and_its_end_is_told_to_nob
     ]
 
 
+@pytest.mark.parametrize("gateway", [0, 1])
+async def test_each_connection_is_told_once_however_soon_the_next_one_comes(
+    gateway: int, enter: Enter, member: Open, new_group: NewGroup
+) -> None:
+    group = new_group()
+    alice = await enter("alice")
+    await begin(alice, group, "bob", "carol", "dave")
+    carol = await member(group, "carol", gateway)
+    dave, _, bob = [await member(group, user, 0) for user in ("dave", "bob", "bob")]
+    await carol.about("bob", CONNECTED)
+    await carol.about("bob", CONNECTED)
+    await bob.socket.close()
+    await carol.about("bob", DISCONNECTED)
+    assert sorted(carol.seen[1:]) == [
+        ("bob", CONNECTED),
+        ("bob", CONNECTED),
+        ("bob", DISCONNECTED),
+        ("dave", CONNECTED),
+    ]
+    await dave.socket.close()
+
+
 async def test_of_two_connections_opened_at_once_at_two_gateways_one_stays(
     enter: Enter, connect: Open, new_group: NewGroup
 ) -> None:
@@ -347,7 +357,7 @@ async def test_hostile_ids_reach_the_group(name: str, enter: Enter, member: Open
 
 
 async def test_what_a_reader_sends_is_dropped(
-    service: Stack, http: aiohttp.ClientSession, enter: Enter, member: Open, new_group: NewGroup
+    stack: Stack, http: aiohttp.ClientSession, enter: Enter, member: Open, new_group: NewGroup
 ) -> None:
     group = new_group()
     alice = await enter("alice")
@@ -356,7 +366,7 @@ async def test_what_a_reader_sends_is_dropped(
     bob = await member(group, "bob", 1)
 
     async def refused() -> bool:
-        async with http.get(f"{service.http_url(1)}/metrics") as response:
+        async with http.get(f"{stack.http_url(1)}/metrics") as response:
             return 'legacy_messages_total{fate="refused"} 1.0' in await response.text()
 
     await bob.say("unheard")
@@ -369,12 +379,12 @@ async def test_what_a_reader_sends_is_dropped(
 
 
 async def test_a_second_of_silence_brings_a_ping(
-    service: Stack, http: aiohttp.ClientSession, enter: Enter, new_group: NewGroup
+    stack: Stack, http: aiohttp.ClientSession, enter: Enter, new_group: NewGroup
 ) -> None:
     group = new_group()
     alice = await enter("alice")
     await begin(alice, group)
-    async with http.ws_connect(address(service.legacy_port, group, "alice"), autoping=False) as socket:
+    async with http.ws_connect(address(stack.legacy_port, group, "alice"), autoping=False) as socket:
         assert (await socket.receive()).type is aiohttp.WSMsgType.TEXT
         for _ in range(2):
             ping = await socket.receive(timeout=15)
@@ -383,13 +393,13 @@ async def test_a_second_of_silence_brings_a_ping(
 
 
 async def test_a_thousand_waiting_messages_fail_the_slow_and_nobody_else(
-    service: Stack, http: aiohttp.ClientSession, enter: Enter, member: Open, new_group: NewGroup
+    stack: Stack, http: aiohttp.ClientSession, enter: Enter, member: Open, new_group: NewGroup
 ) -> None:
     group, size = new_group(), 3_000
     alice = await enter("alice", 1)
     await begin(alice, group, "bob", "carol")
     carol = await member(group, "carol", 0)
-    slow = Slow(service.legacy_port, group, "bob")
+    slow = Slow(stack.legacy_port, group, "bob")
     await slow.connected()
     await carol.about("bob", CONNECTED)
     sent = 0

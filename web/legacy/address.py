@@ -14,8 +14,8 @@ class BadAddressError(Exception):
     """It names none; the message says why, without what was sent."""
 
 
-def read_address(raw_path: str, raw_query: str) -> tuple[str, str]:
-    """The group and the user, both percent-decoded (RFC 3986 §2.1).
+def read_address(raw_path: str, raw_query: str) -> tuple[str, str] | None:
+    """The group and the user, both percent-decoded (RFC 3986 §2.1); None if nobody can be a member by such ids.
 
     A `+` in the path is a plus; in the query it is a space, as forms and every library write it.
 
@@ -23,26 +23,31 @@ def read_address(raw_path: str, raw_query: str) -> tuple[str, str]:
     ('a/b+c', 'ann +é')
 
     Raises:
-        BadAddressError: an id is missing, is none, or is not UTF-8; or there are two users.
+        BadAddressError: the group or the user is missing or empty, or there are two users.
     """
-    group = _decoded("group", raw_path.removeprefix(PREFIX))
+    raw_group = raw_path.removeprefix(PREFIX)
+    if not raw_group:
+        raise BadAddressError("group: must be given")
     users = []
     for pair in raw_query.split("&"):
         name, _, value = pair.partition("=")
         if unquote_to_bytes(name.encode("utf-8", "surrogateescape")) == b"user":
-            users.append(_decoded("user", value.replace("+", " ")))
+            users.append(value.replace("+", " "))
     if len(users) != 1:
         raise BadAddressError("user: must be given once")
-    for name, value in (("group", group), ("user", users[0])):
-        if why := rules.bad_id(value):
-            raise BadAddressError(f"{name}: {why}")
-    return group, users[0]
+    group, user = _decoded(raw_group), _decoded(users[0])
+    if user is not None and not user.strip():
+        raise BadAddressError("user: must not be empty")
+    if group is None or user is None or rules.bad_id(group) or rules.bad_id(user):
+        return None
+    return group, user
 
 
-def _decoded(name: str, raw: str) -> str:
+def _decoded(raw: str) -> str | None:
+    """None where an escape is broken, or what is escaped is not UTF-8."""
     if _broken_escape.search(raw):
-        raise BadAddressError(f"{name}: a % must be followed by two hexadecimal digits")
+        return None
     try:
         return unquote_to_bytes(raw.encode("utf-8", "surrogateescape")).decode()
     except UnicodeDecodeError:
-        raise BadAddressError(f"{name}: must be UTF-8") from None
+        return None

@@ -41,7 +41,7 @@ class Order:
     """Where a channel stands among its member's, by the order in which the log tells that they were opened.
 
     The last one stays. Before the log has told of this one, it may tell of an older one, late; or of a newer one alone,
-    where both were told to the owner at once. What follows within `LATE_S` shows which it was.
+    where this one's word was lost. What follows within `LATE_S` shows which it was.
     """
 
     def __init__(self, channel: str, on_replaced: Callable[[], None]) -> None:
@@ -50,12 +50,14 @@ class Order:
         self._is_told = False
         self._doubt: asyncio.TimerHandle | None = None
 
-    def opened(self, channel: str) -> None:
-        """The log tells that the member opened `channel`."""
-        if channel == self._channel:
+    def opened(self, channels: list[str]) -> None:
+        """The log tells at once that the member opened `channels`, one after another."""
+        if self._channel in channels:
             self._is_told = True
             self.end()
-        elif self._is_told:
+        if channels[-1] == self._channel:
+            return
+        if self._is_told:
             self._on_replaced()
         elif self._doubt is None:
             self._doubt = asyncio.get_running_loop().call_later(LATE_S, self._on_replaced)

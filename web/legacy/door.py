@@ -2,17 +2,22 @@
 
 from aiohttp import web
 
-from web.handshake import VERSION, problem, to_nobody
+from web import metrics
+from web.handshake import accept, no_method, no_upgrade, problem
 from web.http import WaitsFor, add_health
 from web.legacy.address import PREFIX, BadAddressError, read_address
-from web.legacy.session import LegacyDoor, LegacySession, prepared_socket
+from web.legacy.session import NO_MEMBER, LegacyDoor, LegacySession
 from web.legacy.sessions import LegacySessions
+from web.session import new_socket
+
+# aiohttp reads a frame whole. A longer text is refused by us (1009); what is ignored may be longer than any text.
+FRAME_BYTES = 1_048_576
 
 
 def application(door: LegacyDoor, sessions: LegacySessions, waits_for: WaitsFor) -> web.Application:
     """The routes. Whoever comes is believed to be the user that is named.
 
-    A socket with a good address is always accepted, and closed if need be: the old gateway does not survive being
+    A socket that names a user is always accepted, and closed if need be: the old gateway does not survive being
     refused by HTTP.
     """
 
@@ -20,32 +25,27 @@ def application(door: LegacyDoor, sessions: LegacySessions, waits_for: WaitsFor)
         if "/" in request.rel_url.raw_path.removeprefix(PREFIX):
             return problem(404, "not_found", "there is nothing here; a / in a group's id is written %2F")
         try:
-            group, user = read_address(request.rel_url.raw_path, request.rel_url.raw_query_string)
+            member = read_address(request.rel_url.raw_path, request.rel_url.raw_query_string)
         except BadAddressError as bad:
             return problem(400, "invalid", str(bad))
-        if request.headers.get("Upgrade", "").strip().lower() != "websocket":
-            return problem(400, "invalid", "this is the door of WebSockets: `Upgrade: websocket` is missing")
-        if request.headers.get("Sec-WebSocket-Version") != VERSION:
-            return problem(426, "invalid", f"WebSockets of version {VERSION} only", {"Sec-WebSocket-Version": VERSION})
-        response = prepared_socket()
-        try:
-            writer = await response.prepare(request)
-        except web.HTTPBadRequest as bad:
-            return problem(400, "invalid", bad.text or "no WebSocket handshake")
-        except ConnectionResetError:
-            return to_nobody()
-        if request.transport is None:
-            return to_nobody()
-        session = LegacySession(door, response, request.transport, writer, group, user)
+        if (refusal := no_upgrade(request)) is not None:
+            return refusal
+        response = new_socket(FRAME_BYTES)
+        ways = await accept(request, response)
+        if isinstance(ways, web.Response):
+            return ways
+        if member is None:
+            response.before_close = lambda: None
+            metrics.CLOSES.labels(str(NO_MEMBER)).inc()
+            await response.close(code=NO_MEMBER, drain=False)
+            return response
+        session = LegacySession(door, response, *ways, *member)
         sessions.add(session)
         try:
             await session.run()
         finally:
             sessions.remove(session)
         return response
-
-    async def no_method(_request: web.Request) -> web.Response:
-        return problem(405, "method_not_allowed", "a socket is opened by GET", {"Allow": "GET"})
 
     app = web.Application()
     # Whatever is there, a line feed too: what is no group's id is said so.

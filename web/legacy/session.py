@@ -25,12 +25,10 @@ from web.legacy.posting import CERTAIN_WITHIN_S, Posting
 from web.legacy.translation import CONNECTED, Batch, Translations, information
 from web.presence_change import PresenceChange
 from web.reads_client import UnavailableError
-from web.session import CLOSE_S, GOING_AWAY, Socket
+from web.session import GOING_AWAY, Socket
 
 PING_S = 1.0
 SILENT_S = 60.0
-# aiohttp reads a frame whole. A longer text is refused by us (1009); what is ignored may be longer than any text.
-FRAME_BYTES = 1_048_576
 OPENS_S = 0.05
 
 REPLACED = 1000
@@ -225,9 +223,8 @@ class LegacySession:
         """Show who came and went. A newer channel of one's own, wherever it is, replaces this one."""
         if not self._entered or self._left:
             return
-        for user, channel in change.again:
-            if user == self.user:
-                self._order.opened(channel)
+        if mine := [channel for user, channel in change.opened if user == self.user]:
+            self._order.opened(mine)
         if self._left:
             return
         for batch in self._door.translations.of_presence(change):
@@ -270,8 +267,3 @@ class LegacySession:
         if len(self._posting):
             await asyncio.wait([admission])
         await self._posting.finish(CERTAIN_WITHIN_S)
-
-
-def prepared_socket() -> Socket:
-    """A socket with the limits of this interface; pings and pongs come to the session."""
-    return Socket(autoping=False, compress=False, timeout=CLOSE_S, max_msg_size=FRAME_BYTES + 1)

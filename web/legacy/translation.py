@@ -137,7 +137,7 @@ def _of_event(payload: bytes) -> Iterator[tuple[str, bytes]]:
 
 def _of_presence(change: PresenceChange) -> list[Batch]:
     now = to_text(time.time_ns() // 1_000_000)
-    came = dict.fromkeys([*change.joined, *(user for user, _ in change.again)])
+    came = (*change.joined, *change.again)
     told = [(user, information(user, CONNECTED, now)) for user in came]
     told += [(user, information(user, DISCONNECTED, now)) for user in change.left]
     return [Batch.of(told[at : at + BATCH]) for at in range(0, len(told), BATCH)]

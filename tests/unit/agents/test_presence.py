@@ -256,6 +256,25 @@ def test_a_further_legacy_channel_of_one_who_is_online_is_told_as_again() -> Non
     assert (told.joined, told.left, told.again) == ([], [], [("ann", "two")])
 
 
+def test_of_channels_opened_at_once_all_are_told_in_their_order() -> None:
+    owner = Owner()
+    owner.tell("a", on("ann", "one"))
+    owner.tell("b", on("ann", "two"))
+    [told] = owner.after(1)
+    assert (told.joined, told.again) == (["ann"], [("ann", "one"), ("ann", "two")])
+
+
+def test_of_lost_channels_those_that_are_open_still_are_told_before_what_was_opened_since() -> None:
+    owner = Owner()
+    owner.tell("a", on("ann", "one"), on("bob", "old"))
+    [lost] = owner.after(1)
+    owner.tell("a", on("bob", "new"))
+    owner.tell("b", on("ann", "two"))
+    owner.presence.undelivered(lost, owner.now)
+    [told] = owner.after(1)
+    assert told.again == [("ann", "one"), ("bob", "new"), ("ann", "two")]
+
+
 def test_a_state_told_afresh_to_the_same_owner_opens_no_channel_again() -> None:
     owner = Owner()
     owner.tell("a", on("ann", "one"))

@@ -30,10 +30,11 @@ class FakePresence(Presence):
     def enter(self, group: str, user: str, channel: str | None = None) -> None:
         self.calls.append(("enter", user, channel))
         channels = self.online.setdefault((group, user), set())
-        again = ((user, channel),) if channels and channel is not None else ()
+        again = (user,) if channels and channel is not None else ()
+        opened = ((user, channel),) if channel is not None else ()
         joined = () if channels else (user,)
         channels.add(channel)
-        self._signal(PresenceChange(group, joined=joined, again=again))
+        self._signal(PresenceChange(group, joined=joined, again=again, opened=opened))
 
     def leave(self, group: str, user: str, channel: str | None = None) -> None:
         self.calls.append(("leave", user, channel))
@@ -49,7 +50,7 @@ class FakePresence(Presence):
         """Nothing: no answer was asked who is online."""
 
     def _signal(self, change: PresenceChange) -> None:
-        if change.joined or change.left or change.again:
+        if change.joined or change.left or change.opened:
             asyncio.get_running_loop().call_soon(self._world.hub.signal, change)
 
 

@@ -208,15 +208,34 @@ async def test_a_channel_at_another_gateway_replaces_this_one_and_a_late_word_of
         presence._signal = lambda change: None
         alice = await gateway.member()
         [[_, _, mine]] = presence.calls
-        world.hub.signal(PresenceChange("g", again=(("alice", "older"),)))
-        world.hub.signal(PresenceChange("g", again=(("alice", mine),)))
+        world.hub.signal(PresenceChange("g", opened=(("alice", "older"),)))
+        world.hub.signal(PresenceChange("g", opened=(("alice", mine),)))
         post(world, "still there")
         assert await alice.text() == "still there"
         assert _only(gateway)._order._doubt is None
-        world.hub.signal(PresenceChange("g", again=(("bob", "b"), ("alice", "newer"))))
+        world.hub.signal(PresenceChange("g", opened=(("bob", "b"), ("alice", "newer"))))
         assert await alice.closed() == 1000
         await until(lambda: len(presence.calls) == 2)
         assert presence.calls[1] == ("leave", "alice", mine)
+
+
+@pytest.mark.parametrize("stays", [True, False])
+async def test_of_two_channels_that_are_told_of_at_once_the_last_one_stays(stays: bool) -> None:
+    world = World()
+    begin(world)
+    async with running(world) as gateway:
+        presence: Any = world.presence
+        presence._signal = lambda change: None
+        alice = await gateway.member()
+        [[_, _, mine]] = presence.calls
+        told = [("alice", mine), ("alice", "the other")]
+        world.hub.signal(PresenceChange("g", joined=("alice",), opened=tuple(told[::-1] if stays else told)))
+        if stays:
+            post(world, "still there")
+            assert await alice.text() == "still there"
+            assert _only(gateway)._order._doubt is None
+        else:
+            assert await alice.closed() == 1000
 
 
 async def test_of_two_channels_opened_at_once_the_one_that_the_log_does_not_tell_of_gives_way(
@@ -228,7 +247,7 @@ async def test_of_two_channels_opened_at_once_the_one_that_the_log_does_not_tell
     async with running(world) as gateway:
         world.presence._signal = lambda change: None  # type: ignore[attr-defined]
         alice = await gateway.member()
-        world.hub.signal(PresenceChange("g", joined=("alice",), again=(("alice", "the other"),)))
+        world.hub.signal(PresenceChange("g", joined=("alice",), opened=(("alice", "the other"),)))
         assert await alice.closed() == 1000
 
 

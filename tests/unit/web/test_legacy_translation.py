@@ -66,9 +66,15 @@ def test_a_run_is_translated_once_for_all_sockets_and_what_is_kept_is_bounded(mo
     assert translations.of_events(frames[0]) == first
 
 
+def test_who_comes_and_opens_a_further_channel_is_told_twice() -> None:
+    [batch] = Translations().of_presence(PresenceChange("g", joined=("x",), again=("x",), opened=(("y", "s"),)))
+    told = [msgspec.json.decode(frame[2:]) for frame in said(batch)]
+    assert [(user, text) for _, (user, text, _) in told] == [("x", "client connected to the group")] * 2
+
+
 def test_presence_is_told_in_batches_to_everybody_but_whom_it_is_about() -> None:
     users = tuple(f"u{n}" for n in range(150))
-    change = PresenceChange("g", joined=users, left=("z",), again=(("u1", "s"), ("y", "t")))
+    change = PresenceChange("g", joined=users, left=("z",), again=("y",))
     translations = Translations()
     batches = translations.of_presence(change)
     assert translations.of_presence(change) is batches

@@ -95,6 +95,20 @@ async def test_who_comes_and_goes_is_reported() -> None:
         await scene.sees("bob")
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_channels_that_are_opened_between_two_reports_are_all_reported_in_their_order(is_known: bool) -> None:
+    async with running() as scene:
+        if is_known:
+            scene.reporter.enter("g", "bob", None)
+            await scene.sees("bob")
+        for channel in ("one", "two", "three"):
+            scene.reporter.enter("g", "ann", channel)
+        scene.reporter.enter("g", "bob", None)
+        await scene.sees("ann", "bob")
+        [told] = scene.owner.presence.due(1)
+        assert told.again == [("ann", "one"), ("ann", "two"), ("ann", "three")]
+
+
 @pytest.mark.parametrize("how", ["lost", "answer lost", "not_owner"])
 async def test_what_fails_is_told_again_until_it_is_heard(how: str) -> None:
     async with running() as scene:
@@ -219,7 +233,7 @@ class Network:
                     del way.here["g", user]
                 else:
                     way.here["g", user] = None
-                way.changed["g", user] = None
+                way.change(("g", user))
                 if what == "turn and report":
                     self.send(gateway, "report")
             case "report" | "lost" | "answer lost" | "repeat":

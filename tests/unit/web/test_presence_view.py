@@ -195,8 +195,29 @@ def test_what_is_held_of_one_group_is_bounded_and_changes_beyond_it_pass_through
 def test_a_further_legacy_channel_is_told_once() -> None:
     scene = Scene()
     assert scene.announce("ann", again=(("ann", "one"),)) == PresenceChange("g", ("ann",))
-    assert scene.announce(again=(("ann", "two"),)) == PresenceChange("g", again=(("ann", "two"),))
+    assert scene.announce(again=(("ann", "two"),)) == PresenceChange("g", again=("ann",))
     assert scene.announce(again=(("ann", "two"),)) is None
+
+
+def test_channels_that_are_opened_at_once_are_told_as_often_as_they_were() -> None:
+    scene = Scene()
+    told = scene.announce("ann", "bob", again=(("ann", "one"), ("bob", "x"), ("ann", "two"), ("ann", "three")))
+    assert told == PresenceChange("g", ("ann", "bob"), again=("ann", "ann"))
+
+
+def test_the_coming_of_one_who_was_told_by_an_answer_already_is_not_told_by_the_channel_again() -> None:
+    scene = Scene()
+    scene.here.add("ann")
+    scene.view.refresh((scene.epoch, 0), (), scene.here)
+    assert scene.view.take(scene.now) == PresenceChange("g", ("ann",))
+    assert scene.announce("ann", again=(("ann", "one"),)) == PresenceChange("g", opened=(("ann", "one"),))
+
+
+def test_only_of_users_who_are_here_the_channels_are_named_in_their_order() -> None:
+    scene = Scene("ann", "bob")
+    scene.here.add("ann")
+    told = scene.announce(again=(("ann", "one"), ("bob", "x"), ("ann", "two")))
+    assert told == PresenceChange("g", again=("ann", "ann", "bob"), opened=(("ann", "one"), ("ann", "two")))
 
 
 def test_a_channel_that_a_new_owner_tells_anew_is_no_further_one() -> None:
@@ -212,4 +233,4 @@ def test_ones_own_coming_is_left_out_of_ones_frame() -> None:
     assert told is not None
     assert b'"joined":["bob"]' in told
     assert PresenceChange("g", ("ann",)).frame_for("ann") is None
-    assert PresenceChange("g", again=(("ann", "one"),)).frame_for("bob") is None
+    assert PresenceChange("g", again=("ann",)).frame_for("bob") is None
