@@ -5,10 +5,12 @@ import time
 from collections.abc import Callable, Iterable
 
 from agents.context import Context
-from agents.opening import DATA_FAULTS
-from agents.partition import Partition, open_partition
+from agents.flusher import ClosedError
+from agents.opening import DATA_FAULTS, Opening
+from agents.partition import Partition
 from app.telemetry import logger
-from tables.stoppable import Stop
+from tables.partition_tables import PartitionTables
+from tables.stoppable import Stop, StoppableStore
 from tables.store import Store
 
 log = logger("ownership")
@@ -121,3 +123,26 @@ class Ownership:
             for partition in self._partitions.values():
                 if partition.in_flight.age_s() > deadline_s:
                     partition.fail(StalledError(f"partition {partition.number}: no delivery in {deadline_s} s"))
+
+
+async def open_partition(
+    context: Context,
+    number: int,
+    groups: Store,
+    history: Store,
+    *,
+    wall_ms: int,
+    still_ours: Callable[[], bool],
+    stop: Stop,
+) -> Partition:
+    """Claim, load, fold, then serve. `still_ours` is asked before the state is installed; `stop` ends all writing.
+
+    Raises:
+        ClosedError: another rebalance took the partition while it opened.
+        Exception: as `Opening.run`.
+    """
+    tables = PartitionTables(StoppableStore(groups, stop), StoppableStore(history, stop))
+    opened = await Opening(context, number, tables, wall_ms, stop).run()
+    if not still_ours():
+        raise ClosedError(f"partition {number} was taken away while it opened")
+    return Partition(context, number, tables, opened)

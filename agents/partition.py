@@ -11,10 +11,10 @@ from agents.commands import CommandRecord
 from agents.context import Context
 from agents.event_log import EventLog
 from agents.flusher import ClosedError, Flusher, LastFlush
-from agents.history_loading import HistoryLoading
 from agents.in_flight import InFlight, InOrder
 from agents.lane import Lane
-from agents.opening import DATA_FAULTS, Opened, Opening
+from agents.late_history import LateHistory
+from agents.opening import Opened
 from agents.presence import PartitionPresence
 from app.domain.commands import AnyCommand, decode_command, message_of, reaction_of, split_array
 from app.domain.decide import Outcome, decide
@@ -25,8 +25,7 @@ from app.kafka.partition import partition_for
 from app.log.records import CommandPlace, event_headers
 from app.telemetry import logger
 from tables.partition_tables import PartitionTables
-from tables.stoppable import Stop, StoppableStore, StoppedError
-from tables.store import Store, StoreError
+from tables.store import StoreError
 
 log = logger("partition")
 
@@ -35,7 +34,6 @@ IN_FLIGHT = 64_000
 OWNER_RECORDS = 10_000  # an owner record this often: how far back a gateway must begin to read
 CLOSE_S = 5.0
 HELD_EVENTS = 20_000  # events that wait for the history before commands do
-THREAD_S = 2.0  # for a thread that loads to end, which may wait for a broker; it writes nothing any more
 
 UNKNOWN = Rejection("timeout", "the outcome is unknown; retry with the same client_msg_id", temporary=True)
 
@@ -74,9 +72,7 @@ class Partition:
         )
         self._flusher.start()
         self._lane = Lane(self.handle, self.fail)
-        self._whole = asyncio.Event()
-        self._loading = opened.loading
-        self._loaded = asyncio.create_task(self._load_history(opened.loading))
+        self.history = LateHistory(opened.loading, loaded=self._on_loaded, faulty=self._on_faulty, failed=self.fail)
         self._owner_offset = self._answers.claim_ownership()
         log.info("partition open", partition=number, epoch=opened.epoch, decided=opened.decided.offset)
 
@@ -118,8 +114,7 @@ class Partition:
         """Settle what is under way, write it, and stop; whatever does not come in time is healed by the next owner."""
         if not self.serving:
             return
-        if self._loading is not None:
-            self._loading.stop()
+        self.history.stop()
         await self._lane.close()
         try:
             async with asyncio.timeout(CLOSE_S):
@@ -131,8 +126,7 @@ class Partition:
             self.fail(why)
         self.serving = False
         await self._flusher.stop()
-        await asyncio.wait([self._loaded], timeout=THREAD_S)
-        self._loaded.cancel()
+        await self.history.end()
         self._abandon(ClosedError(f"partition {self.number} is closed"))
 
     def fail(self, why: Exception) -> None:
@@ -140,10 +134,8 @@ class Partition:
         if not self.serving:
             return  # closed: what it left behind is void or on disk, and not its business any more
         self.serving = False
-        if self._loading is not None:
-            self._loading.stop()
         self._lane.abandon()
-        self._whole.set()
+        self.history.abandon()
         self._abandon(ClosedError(f"partition {self.number} failed"))
         log.error("partition failed", partition=self.number, why=repr(why))
         self._context.leave(why)
@@ -230,26 +222,17 @@ class Partition:
         """Wait until what the decision needs is in memory; deliveries, reads and other partitions go on meanwhile."""
         self._send()  # what was decided before this must not wait, too
         if message_of(command) is not None or (self.tables.held or 0) >= HELD_EVENTS:
-            await self._whole.wait()
+            await self.history.whole()
         if self.serving:
             await self.tables.load(command.group)
 
-    async def _load_history(self, loading: HistoryLoading | None) -> None:
-        if loading is not None:
-            try:
-                await loading.run()
-            except StoppedError:
-                return
-            except DATA_FAULTS as fault:
-                if self.serving:
-                    self._context.stop(self.number, fault)
-                return
-            except Exception as why:  # noqa: BLE001 - an edge: it leaves on purpose
-                self.fail(why)
-                return
-            log.info("history loaded", partition=self.number)
-            self._flusher.write_positions()
-        self._whole.set()
+    def _on_loaded(self) -> None:
+        log.info("history loaded", partition=self.number)
+        self._flusher.write_positions()
+
+    def _on_faulty(self, fault: Exception) -> None:
+        if self.serving:
+            self._context.stop(self.number, fault)
 
     def _decide(self, command: AnyCommand, record: CommandRecord, place: CommandPlace) -> Outcome:
         group = self.tables.group(command.group)
@@ -314,26 +297,3 @@ class Partition:
     def _abandon(self, why: ClosedError) -> None:
         self.in_flight.abandon(why)
         self.log.abandon(why)
-
-
-async def open_partition(
-    context: Context,
-    number: int,
-    groups: Store,
-    history: Store,
-    *,
-    wall_ms: int,
-    still_ours: Callable[[], bool],
-    stop: Stop,
-) -> Partition:
-    """Claim, load, fold, then serve. `still_ours` is asked before the state is installed; `stop` ends all writing.
-
-    Raises:
-        ClosedError: another rebalance took the partition while it opened.
-        Exception: as `Opening.run`.
-    """
-    tables = PartitionTables(StoppableStore(groups, stop), StoppableStore(history, stop))
-    opened = await Opening(context, number, tables, wall_ms, stop).run()
-    if not still_ours():
-        raise ClosedError(f"partition {number} was taken away while it opened")
-    return Partition(context, number, tables, opened)

@@ -10,7 +10,8 @@ from typing import Any
 from agents.commands import CommandRecord
 from agents.context import Context
 from agents.flusher import ClosedError
-from agents.partition import Partition, open_partition
+from agents.ownership import open_partition
+from agents.partition import Partition
 from agents.reading import answer
 from app.config import Settings
 from app.domain.commands import AddMember, Command, CreateGroup, Join, Leave, Send
@@ -148,7 +149,7 @@ class Owner:
             context, self._world.partition, *self.stores, wall_ms=0, still_ours=lambda: True, stop=Stop()
         )
         async with asyncio.timeout(10):
-            await self._partition._whole.wait()  # the history loads while the partition is open
+            await self._partition.history.whole()  # the history loads while the partition is open
 
     async def take(self, records: int | None = None) -> None:
         """Decide the commands that stand in the topic, or the next so many records of them."""
