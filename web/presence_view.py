@@ -124,7 +124,6 @@ class GroupView:
         coming = set(announcement.joined)
         for user, channel in announcement.again:
             self._open(user, channel, is_coming=user in coming)
-            coming.discard(user)
 
     def advance(self, epoch: int, now: float) -> None:
         """The partition has a new owner, who knows nobody: whoever is not confirmed in time has left."""
