@@ -19,8 +19,8 @@ from app.kafka import topics
 from benchmarks.figures import Figure, load_now, say, tell
 from benchmarks.lab import lab
 from benchmarks.verify import fill
-from bridges.amqp_outbound_channel import Outgoing, Publisher
-from bridges.amqp_outbound_flow import AT_ONCE
+from bridges.outbound.channel import Outgoing, Publisher
+from bridges.outbound.flow import AT_ONCE
 from tests.support.amqp_out import OutBridge, bound_queue
 from tests.support.rabbit import Rabbit, running
 from tests.support.waiting import eventually

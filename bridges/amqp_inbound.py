@@ -15,11 +15,11 @@ from app.config import Settings
 from app.kafka import topics
 from app.kafka.producer import Producer
 from app.telemetry import logger
-from bridges import lenient, metrics
 from bridges.connection import Link, LostError, raw_channel
-from bridges.declaring import DECLARE_S, Declared
-from bridges.deliveries import taker
-from bridges.writing import Writing
+from bridges.inbound import lenient, metrics
+from bridges.inbound.declaring import DECLARE_S, Declared
+from bridges.inbound.deliveries import taker
+from bridges.inbound.writing import Writing
 
 CHECK_S = 2.0
 KAFKA_S = 5.0
@@ -96,8 +96,8 @@ class Inbound:
                 self._writing.end()
             self._writing = None
             self._standing_by = False
-            metrics.IN_STANDING_BY.set(0)
-            metrics.IN_OPEN.set(0)
+            metrics.STANDING_BY.set(0)
+            metrics.OPEN.set(0)
             await producer.discard(DISCARD_S)
 
     async def _layout(self) -> topics.Layout:
@@ -150,14 +150,14 @@ class Inbound:
         if not exclusive:
             _log.info("the queue lets one consumer at a time read it by itself", part=self.name, queue=self._queue)
         self._standing_by = False
-        metrics.IN_STANDING_BY.set(0)
+        metrics.STANDING_BY.set(0)
 
     def _stand_by(self) -> None:
         assert self._link is not None
         if not self._standing_by:
             _log.info("bridge stands by: another one consumes", part=self.name, queue=self._queue)
         self._standing_by = True
-        metrics.IN_STANDING_BY.set(1)
+        metrics.STANDING_BY.set(1)
         self._link.ready()
 
     def _on_cancelled(self, _: object) -> None:

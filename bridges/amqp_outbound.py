@@ -1,8 +1,8 @@
 """AMQP out: the log's events to a durable topic exchange, and push records for members who are offline (protocol §8).
 
-A thread reads the log (`amqp_outbound_reader`), the flow holds what is under way (`amqp_outbound_flow`), a link keeps a
-connection on which one channel publishes with confirms (`amqp_outbound_channel`). At-least-once, in the order of seq in
-each group; what RabbitMQ has not confirmed is published again (docs/consumers.md, "From RabbitMQ").
+A thread reads the log (`outbound.reader`), the flow holds what is under way (`outbound.flow`), a link keeps a
+connection on which one channel publishes with confirms (`outbound.channel`). At-least-once, in the order of seq in each
+group; what RabbitMQ has not confirmed is published again (docs/consumers.md, "From RabbitMQ").
 """
 
 import asyncio
@@ -13,12 +13,12 @@ from confluent_kafka.admin import AdminClient
 from app.config import Settings
 from app.kafka import topics
 from app.telemetry import logger
-from bridges.amqp_outbound_channel import Publisher
-from bridges.amqp_outbound_flow import Flow
-from bridges.amqp_outbound_reader import Reader
 from bridges.connection import Link, blocked
-from bridges.push import EXCHANGE as PUSH_EXCHANGE
-from bridges.push import Pushes
+from bridges.outbound.channel import Publisher
+from bridges.outbound.flow import Flow
+from bridges.outbound.push import EXCHANGE as PUSH_EXCHANGE
+from bridges.outbound.push import Pushes
+from bridges.outbound.reader import Reader
 
 LOOK_S = 10.0
 LOOK_EVERY_S = 3.0

@@ -258,8 +258,8 @@ def nested(kind: bytes, depth: int) -> bytes:
     return value
 
 
-# What RabbitMQ 3.10 takes and pamqp 4.0.1 raises on; without `bridges.lenient` each of them ends the connection, and
-# comes back for ever.
+# What RabbitMQ 3.10 takes and pamqp 4.0.1 raises on; without `bridges.inbound.lenient` each of them ends the
+# connection, and comes back for ever.
 UNDECODABLE = {
     "an instant in the year 584556019": entry(b"t", b"T", b"\xff" * 8),
     "a name that is not UTF-8": entry(b"\xff\xfe", b"I", b"\0\0\0\1"),

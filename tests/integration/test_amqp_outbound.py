@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from app.kafka import topics
-from bridges.amqp_outbound_positions import Place
+from bridges.outbound.positions import Place
 from tests.support.amqp_out import (
     OutBridge,
     bound_queue,

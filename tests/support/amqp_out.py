@@ -18,7 +18,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 from app.kafka import topics
 from app.kafka.consumer import settings
-from bridges.amqp_outbound_positions import Place, group_id, metadata_of
+from bridges.outbound.positions import Place, group_id, metadata_of
 from tests.support.ports import free_ports
 from tests.support.rabbit import Rabbit
 from tests.support.stack import Command, clean_environment

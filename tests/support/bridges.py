@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bridges import avro
-from bridges.declaring import EXCHANGE
+from bridges.inbound.declaring import EXCHANGE
 from tests.support.ports import free_ports
 from tests.support.rabbit import Rabbit
 from tests.support.raw_amqp import ACCEPTED, RawPublisher, message_type, properties, table

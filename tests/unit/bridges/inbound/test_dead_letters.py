@@ -5,8 +5,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridges import dead_letters
-from bridges.updates import Refused
+from bridges.inbound import dead_letters
+from bridges.inbound.updates import Refused
 
 RECORD_BYTES = 1_048_588  # Kafka's own default, of the topic, too
 

@@ -7,12 +7,12 @@ from typing import cast
 
 import pytest
 
-from bridges.amqp_outbound_channel import Outgoing, Publisher
-from bridges.amqp_outbound_flow import HELD_EVENTS, Flow
-from bridges.amqp_outbound_positions import Place
-from bridges.amqp_outbound_steps import Item, Step
 from bridges.connection import LostError
-from bridges.push import Push, Pushes
+from bridges.outbound.channel import Outgoing, Publisher
+from bridges.outbound.flow import HELD_EVENTS, Flow
+from bridges.outbound.positions import Place
+from bridges.outbound.push import Push, Pushes
+from bridges.outbound.steps import Item, Step
 from tests.support.until import until
 
 

@@ -14,8 +14,8 @@ from app.kafka.partition import partition_for
 from app.kafka.topics import Layout
 from app.reads import READS_PATH, Answer, Audience, OwnerRecord, ReadAudience, decode_answers, encode_reads
 from app.telemetry import logger
-from bridges import amqp_outbound_metrics as metrics
-from bridges.amqp_outbound_positions import current_owners
+from bridges.outbound import metrics
+from bridges.outbound.positions import current_owners
 
 # One look-up serves all messages of the group that come within this time.
 HELD_S = 1.0

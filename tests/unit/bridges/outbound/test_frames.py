@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pamqp import body, commands, frame, header
 
-from bridges.amqp_outbound_frames import published
+from bridges.outbound.frames import published
 
 FIELDS: dict[str, Any] = {
     "exchange": "events",

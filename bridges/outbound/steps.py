@@ -10,8 +10,8 @@ from app.kafka import consumer as kafka
 from app.kafka import topics
 from app.log.fence import Fence
 from app.log.records import ClaimRecord, RecordError, decode_record
-from bridges import amqp_outbound_metrics as metrics
-from bridges.amqp_outbound_positions import Place, PositionError
+from bridges.outbound import metrics
+from bridges.outbound.positions import Place, PositionError
 
 
 class Item(NamedTuple):
@@ -43,7 +43,7 @@ class Generation:
         """It begins at these places."""
         self.number = number
         self.committed: dict[int, Place] = {}
-        self._log_id = log_id
+        self.log_id = log_id
         self._fences = {p: Fence(place.epoch) for p, place in places.items()}
         self._due = {p: place.offset for p, place in places.items()}
 
@@ -81,7 +81,7 @@ class Generation:
         admitted = fence.admits(record)
         place = Place(record.offset + 1, fence.epoch)
         if isinstance(record, ClaimRecord):
-            if record.claim.log != self._log_id:
+            if record.claim.log != self.log_id:
                 raise PositionError(f"{topics.EVENTS}/{partition}: the claim at {record.offset} names another log")
             return Step(partition, place, None)
         if not admitted:

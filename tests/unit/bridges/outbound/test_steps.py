@@ -4,8 +4,8 @@ import pytest
 
 from app.kafka.consumer import ReadError
 from app.log.records import RecordError
-from bridges.amqp_outbound_positions import Place, PositionError
-from bridges.amqp_outbound_steps import Generation, Step, joined
+from bridges.outbound.positions import Place, PositionError
+from bridges.outbound.steps import Generation, Step, joined
 from tests.support.void_log import PartitionLog, Record, by_chance, by_hand, fold
 
 LOG = "log"

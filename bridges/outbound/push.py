@@ -15,11 +15,11 @@ import msgspec
 from app.kafka.topics import Layout
 from app.reads import Audience
 from app.telemetry import logger
-from bridges import amqp_outbound_metrics as metrics
 from bridges import avro
-from bridges.amqp_outbound_channel import Outgoing
-from bridges.amqp_outbound_steps import Item
-from bridges.push_audience import Audiences, Unknown
+from bridges.outbound import metrics
+from bridges.outbound.channel import Outgoing
+from bridges.outbound.push_audience import Audiences, Unknown
+from bridges.outbound.steps import Item
 
 EXCHANGE = "push-notifications"
 MESSAGE_TYPE = "GROUP_WISE_NOTIFICATION"

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from aiormq.abc import DeliveredMessage
 
 from app.telemetry import logger
-from bridges import dead_letters, lenient, updates
-from bridges.updates import Refused, Update
-from bridges.writing import Writing
+from bridges.inbound import dead_letters, lenient, updates
+from bridges.inbound.updates import Refused, Update
+from bridges.inbound.writing import Writing
 
 _log = logger("bridge")
 

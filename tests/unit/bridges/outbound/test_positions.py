@@ -2,7 +2,7 @@
 
 import pytest
 
-from bridges.amqp_outbound_positions import Bounds, Committed, Place, PositionError, metadata_of, place_of
+from bridges.outbound.positions import Bounds, Committed, Place, PositionError, metadata_of, place_of
 
 BOUNDS = Bounds(low=5, end=20)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from app.kafka.producer import Headers
-from bridges.updates import Refused
+from bridges.inbound.updates import Refused
 
 # A record has a mebibyte (`app.kafka.topic_specs`), a message may have a hundred.
 BODY_BYTES = 512 * 1024

@@ -11,8 +11,8 @@ from app.domain.commands import DeleteGroup
 from app.kafka.producer import QueueFullError
 from app.kafka.topics import COMMANDS, DEAD_LETTERS, Layout
 from bridges.connection import LostError
-from bridges.updates import Update
-from bridges.writing import RECORD_BYTES, Writing
+from bridges.inbound.updates import Update
+from bridges.inbound.writing import RECORD_BYTES, Writing
 from tests.support.until import until
 
 LAYOUT = Layout(partitions=4, log_id="log", commands_topic_id="commands")

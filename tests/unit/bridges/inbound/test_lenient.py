@@ -9,7 +9,7 @@ import struct
 import pytest
 from pamqp import commands, constants, decode, frame, header
 
-from bridges import lenient
+from bridges.inbound import lenient
 from tests.support.raw_amqp import entry, message_type, properties, table, text
 
 

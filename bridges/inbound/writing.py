@@ -15,10 +15,10 @@ from app.domain.commands import encode_command
 from app.kafka import topics
 from app.kafka.partition import partition_for
 from app.kafka.producer import Headers, Producer, QueueFullError
-from bridges import metrics
 from bridges.connection import LostError
-from bridges.ledger import Ledger
-from bridges.updates import Reason, Update
+from bridges.inbound import metrics
+from bridges.inbound.ledger import Ledger
+from bridges.inbound.updates import Reason, Update
 
 RECORD_BYTES = 256 * 1024
 GATHER_S = 0.002
@@ -71,7 +71,7 @@ class Writing:
         """Write the commands of a delivery."""
         if not self._begin(tag):
             return
-        metrics.IN_MESSAGES.labels("command").inc()
+        metrics.MESSAGES.labels("command").inc()
         encoded = [encode_command(command) for command in update.commands]
         key = update.group.encode()
         partition = partition_for(key, self._partitions)
@@ -93,8 +93,8 @@ class Writing:
         """Write a delivery as a dead letter."""
         if not self._begin(tag):
             return
-        metrics.IN_MESSAGES.labels("dead letter").inc()
-        metrics.IN_DEAD_LETTERS.labels(reason).inc()
+        metrics.MESSAGES.labels("dead letter").inc()
+        metrics.DEAD_LETTERS.labels(reason).inc()
         self._produce(topics.DEAD_LETTERS, self._aside, None, value, headers, [tag])
 
     async def finished(self) -> None:
@@ -126,7 +126,7 @@ class Writing:
             return False  # it comes again
         self._ledger.add(tag, self._loop.time())
         self._empty.clear()
-        metrics.IN_OPEN.set(len(self._ledger))
+        metrics.OPEN.set(len(self._ledger))
         return True
 
     def _gathered(self) -> None:
@@ -138,7 +138,7 @@ class Writing:
     def _send(self, partition: int, batch: _Batch) -> None:
         one = len(batch.commands) == 1
         value = batch.commands[0] if one else b"[" + b",".join(batch.commands) + b"]"
-        metrics.IN_RECORDS.inc()
+        metrics.RECORDS.inc()
         self._produce(topics.COMMANDS, partition, batch.key, value, [], batch.tags)
 
     def _produce(
@@ -182,7 +182,7 @@ class Writing:
                 through = self._ledger.settle(settled)
                 if through is not None:
                     await self._channel.basic_ack(through, multiple=True)
-                metrics.IN_OPEN.set(len(self._ledger))
+                metrics.OPEN.set(len(self._ledger))
                 if not self._ledger:
                     self._empty.set()
         except (AMQPError, OSError, RuntimeError) as lost:

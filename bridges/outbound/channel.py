@@ -13,8 +13,8 @@ from aio_pika.abc import AbstractConnection
 from aiormq.abc import ChannelFrame, ConfirmationFrameType
 from aiormq.channel import Channel
 
-from bridges.amqp_outbound_frames import Header, published
 from bridges.connection import ANSWER_S
+from bridges.outbound.frames import Header, published
 
 # What may be under way: beyond it who publishes waits (design I7).
 UNCONFIRMED_MESSAGES = 1_000

@@ -1,17 +1,15 @@
 """The reader of the log for the way out: a thread with one consumer of the group that bridges share (design I4).
 
 Partitions come and go with the group's rebalances, all at once (Kafka's eager protocol): each assignment is a
-*generation*. It begins at places that were committed, or are found (`amqp_outbound_positions`); when it ends, what is
-under way is waited for, within a bound, and committed. What a generation hands over after its end counts for nothing.
+*generation*. It begins at places that were committed, or are found (`positions`); when it ends, what is under way is
+waited for, within a bound, and committed. What a generation hands over after its end counts for nothing.
 """
 
 import asyncio
 import random
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -20,9 +18,11 @@ from app.kafka import topics
 from app.kafka.topics import Layout
 from app.log.records import RecordError
 from app.telemetry import logger
-from bridges import amqp_outbound_metrics as metrics
-from bridges.amqp_outbound_positions import Log, Place, PositionError, committed_places, group_id, metadata_of
-from bridges.amqp_outbound_steps import Generation, Step, joined
+from bridges.outbound import metrics
+from bridges.outbound.commits import commit, lag
+from bridges.outbound.positions import Log, Place, PositionError, committed_places, group_id
+from bridges.outbound.receiver import Loop, Receiver
+from bridges.outbound.steps import Generation, Step, joined
 
 BATCH = 500
 # Batches on their way to the loop: beyond it the thread waits, and librdkafka's own bounds stop the fetching.
@@ -44,25 +44,6 @@ _OUT_OF_LOG = {
     KafkaError._AUTO_OFFSET_RESET,  # noqa: SLF001 - its public name
     KafkaError.OFFSET_OUT_OF_RANGE,
 }
-
-
-class Receiver(Protocol):
-    """Who publishes what is read. Called on the loop but for `full` and `reached`, which any thread may call."""
-
-    def begin(self, generation: int, places: Mapping[int, Place]) -> None:
-        """A generation begins; it has these partitions only."""
-
-    def take(self, generation: int, steps: list[Step]) -> None:
-        """The next steps, in order within each partition."""
-
-    async def finish(self, generation: int, within_s: float) -> None:
-        """Publish nothing more of it that is not under way; wait for that. Afterwards it has ended."""
-
-    def full(self) -> bool:
-        """Whether no more should be read for now."""
-
-    def reached(self, generation: int) -> Mapping[int, Place]:
-        """Up to where each partition is published and confirmed without a hole."""
 
 
 class Reader:
@@ -87,8 +68,8 @@ class Reader:
         self._receiver = receiver
         self._earliest = earliest
         self._look = look
-        self._loop = asyncio.get_running_loop()
         self._closing = threading.Event()
+        self._to_loop = Loop(self._closing.set)
         self._room = threading.Semaphore(BATCHES_AHEAD)
         self._fault: Exception | None = None
         self._numbers = 0
@@ -243,7 +224,7 @@ class Reader:
         while not self._room.acquire(timeout=0.1):
             if self._closing.is_set():
                 return
-        self._on_loop(self._give, self._generation.number, joined(steps))
+        self._to_loop.call(self._give, self._generation.number, joined(steps))
 
     def _give(self, generation: int, steps: list[Step]) -> None:
         self._room.release()
@@ -271,10 +252,10 @@ class Reader:
         begun = [TopicPartition(topics.EVENTS, p, place.offset) for p, place in places.items()]
         consumer.assign(begun)
         consumer.resume(begun)  # a pause of the generation before is not this one's
-        self._on_loop(self._receiver.begin, generation.number, places)
+        self._to_loop.call(self._receiver.begin, generation.number, places)
         # Before it is ready: a bridge that began at the end, and is killed before its first event, must not begin at a
         # later end.
-        self._commit(consumer, wait=True, places=places)
+        commit(consumer, generation, places, wait=True)
         self._waits_for = None
         _log.info("partitions assigned", partitions=sorted(places), generation=generation.number)
 
@@ -298,37 +279,23 @@ class Reader:
         generation, self._generation = self._generation, None
         if generation is not None:
             _log.warning("partitions lost: the group gave them to others", generation=generation.number)
-            self._wait(self._receiver.finish(generation.number, 0), ANSWER_S)
+            self._to_loop.wait(self._receiver.finish(generation.number, 0), ANSWER_S)
         consumer.unassign()
 
     def _end(self, consumer: Consumer, within_s: float) -> None:
         """End the generation: wait for what is under way, and commit up to where it reached."""
         if self._generation is None:
             return
-        self._wait(self._receiver.finish(self._generation.number, within_s), within_s + ANSWER_S)
+        self._to_loop.wait(self._receiver.finish(self._generation.number, within_s), within_s + ANSWER_S)
         try:
             self._commit(consumer, wait=True)
         finally:
             self._generation = None
 
-    def _commit(self, consumer: Consumer, *, wait: bool, places: Mapping[int, Place] | None = None) -> None:
-        """Commit what moved; what is not taken is committed the next time, with what moved until then."""
+    def _commit(self, consumer: Consumer, *, wait: bool) -> None:
         generation = self._generation
-        if generation is None or self._layout is None:
-            return
-        reached = places if places is not None else self._receiver.reached(generation.number)
-        moved = {p: place for p, place in reached.items() if generation.committed.get(p) != place}
-        if not moved:
-            return
-        log_id = self._layout.log_id
-        offsets = [TopicPartition(topics.EVENTS, p, at.offset, metadata_of(at, log_id)) for p, at in moved.items()]
-        try:
-            consumer.commit(offsets=offsets, asynchronous=not wait)
-        except KafkaException as failed:
-            metrics.ERRORS.labels("commit").inc()
-            _log.warning("a position was not committed", error=failed.args[0].str())
-            return
-        generation.committed.update(moved)
+        if generation is not None:
+            commit(consumer, generation, self._receiver.reached(generation.number), wait=wait)
 
     def _on_commit(self, error: KafkaError | None, _: list[TopicPartition]) -> None:
         if error is None:
@@ -339,32 +306,5 @@ class Reader:
             self._generation.committed.clear()
 
     def _observe_lag(self, consumer: Consumer) -> None:
-        """From what librdkafka knows already: no request is made."""
         generation = self._generation
-        if generation is None:
-            metrics.LAG.set(0)
-            return
-        lag = 0
-        for p, place in self._receiver.reached(generation.number).items():
-            end = consumer.get_watermark_offsets(TopicPartition(topics.EVENTS, p), cached=True)[1]
-            lag += max(0, end - place.offset)
-        metrics.LAG.set(lag)
-
-    def _wait(self, work: Coroutine[Any, Any, None], within_s: float) -> None:
-        """Have the loop do something, and wait for it."""
-        # Where the loop is closed or held up, what is not committed is published again.
-        try:
-            future: Future[None] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        except RuntimeError:
-            work.close()
-            return
-        try:
-            future.result(within_s)
-        except TimeoutError:
-            future.cancel()
-
-    def _on_loop(self, call: Callable[..., None], *args: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(call, *args)
-        except RuntimeError:
-            self._closing.set()  # the loop is closed: nobody is left to tell
+        metrics.LAG.set(lag(consumer, self._receiver.reached(generation.number)) if generation is not None else 0)

@@ -13,9 +13,9 @@ from fastavro import parse_schema, schemaless_reader
 
 from app.kafka.topics import Layout
 from app.reads import Answer, Audience, OwnerRecord, ReadAudience, decode_reads, encode_answers
-from bridges.amqp_outbound_steps import Item
-from bridges.push import STALE_S, Push, Pushes
-from bridges.push_audience import Audiences, Found, Unknown
+from bridges.outbound.push import STALE_S, Push, Pushes
+from bridges.outbound.push_audience import Audiences, Found, Unknown
+from bridges.outbound.steps import Item
 
 NOW_S = 1_795_569_600.0
 LAYOUT = Layout(partitions=1, log_id="log", commands_topic_id="commands")
@@ -224,7 +224,7 @@ async def test_who_is_not_the_owner_is_asked_again(audiences: Audiences, owner: 
 async def test_an_owner_that_keeps_silent_is_given_up_on(
     audiences: Audiences, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridges.push_audience.ASK_S", 0.5)
+    monkeypatch.setattr("bridges.outbound.push_audience.ASK_S", 0.5)
     owner.stuck = True
     assert await found(audiences, "g1") == Unknown("")
 
@@ -232,7 +232,7 @@ async def test_an_owner_that_keeps_silent_is_given_up_on(
 async def test_too_many_groups_at_once_are_not_asked_about(
     audiences: Audiences, owner: Owner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bridges.push_audience.GROUPS", 1)
+    monkeypatch.setattr("bridges.outbound.push_audience.GROUPS", 1)
     owner.stuck = True
     audiences.of("g1")
     assert audiences.of("g2") == Unknown("")

@@ -11,8 +11,8 @@ from app.domain.evolve import evolve
 from app.domain.idempotency import digest_of_command
 from app.domain.outcomes import Duplicate, Rejection
 from app.domain.state import Group
-from bridges import updates
-from bridges.updates import Ids, Refused, Update
+from bridges.inbound import updates
+from bridges.inbound.updates import Ids, Refused, Update
 from tests.support.bridges import body
 
 KINDS = {

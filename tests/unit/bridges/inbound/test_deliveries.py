@@ -8,9 +8,9 @@ from aiormq.abc import DeliveredMessage
 from pamqp import commands
 from pamqp.header import ContentHeader
 
-from bridges import updates
-from bridges.deliveries import taker
-from bridges.updates import Update
+from bridges.inbound import updates
+from bridges.inbound.deliveries import taker
+from bridges.inbound.updates import Update
 
 
 class FakeWriting:

@@ -10,12 +10,12 @@ from collections import deque
 from collections.abc import Mapping
 
 from app.telemetry import logger
-from bridges import amqp_outbound_metrics as metrics
-from bridges.amqp_outbound_channel import Outgoing, Publisher
-from bridges.amqp_outbound_positions import Place
-from bridges.amqp_outbound_steps import Item, Step
 from bridges.connection import LostError
-from bridges.push import Push, Pushes
+from bridges.outbound import metrics
+from bridges.outbound.channel import Outgoing, Publisher
+from bridges.outbound.positions import Place
+from bridges.outbound.push import Push, Pushes
+from bridges.outbound.steps import Item, Step
 
 # Read and not done with: beyond it reading pauses (design I7).
 HELD_EVENTS = 10_000
@@ -44,7 +44,7 @@ class _Held:
 
 
 class Flow:
-    """The events of one generation of partitions (`amqp_outbound_reader`), from the log to the channel there is."""
+    """The events of one generation of partitions (`bridges.outbound.reader`), from the log to the channel there is."""
 
     def __init__(self, exchange: str | None, pushes: Pushes | None) -> None:
         """`exchange`: the topic exchange of events, None if they are not published."""

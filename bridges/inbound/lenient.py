@@ -26,7 +26,7 @@ def install() -> None:
         RuntimeError: another version of pamqp is installed than this module knows.
     """
     if (found := version("pamqp")) != PAMQP:
-        raise RuntimeError(f"pamqp is {found}; bridges/lenient.py knows {PAMQP} only")
+        raise RuntimeError(f"pamqp is {found}; bridges/inbound/lenient.py knows {PAMQP} only")
     decode.METHODS["shortstr"] = _short_string
     constants.DOMAIN_REGEX.update(dict.fromkeys(("queue-name", "exchange-name"), re.compile(".*", re.DOTALL)))
     header.ContentHeader.unmarshal = _unmarshal  # type: ignore[method-assign]
