@@ -2,57 +2,77 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from tests.contract.client import Client
-from tests.support.stack import MakeStack, Stack
+from tests.support.stack import Stack
 
 CRASH_S = 15  # protocol §5
-GROUP = "presence"
 
 Connect = Callable[[str, int], Awaitable[Client]]
 
 
+@pytest.fixture(scope="module")
+def service(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A processor and three gateways of this module's own; what a test kills is started again."""
+    stack = Stack(tmp_path_factory.mktemp("presence"), processors=1, gateways=3)
+    try:
+        stack.start()
+        yield stack
+    finally:
+        stack.stop()
+
+
 @pytest.fixture
-async def opened() -> AsyncIterator[Callable[[Stack], Connect]]:
-    """Opens sockets to a stack's gateways, which need not answer a CLOSE."""
+def stack(service: Stack) -> Stack:
+    """The same, with all of it there."""
+    service.wait_ready()
+    return service
+
+
+@pytest.fixture
+async def connect(stack: Stack) -> AsyncIterator[Connect]:
+    """Opens sockets to gateways, which need not answer a CLOSE."""
     async with AsyncExitStack() as kept:
         session = await kept.enter_async_context(aiohttp.ClientSession())
 
-        def to(stack: Stack) -> Connect:
-            async def open_one(user: str, gateway: int) -> Client:
-                socket = await session.ws_connect(stack.ws_url(gateway, user), max_msg_size=2**20)
-                client = Client(socket)
-                assert (await client.next())["type"] == "hello"
-                return client
+        async def open_one(user: str, gateway: int) -> Client:
+            socket = await session.ws_connect(stack.ws_url(gateway, user), max_msg_size=2**20)
+            client = Client(socket)
+            assert (await client.next())["type"] == "hello"
+            return client
 
-            return open_one
-
-        yield to
+        yield open_one
 
 
-async def begin(connect: Connect, *users: tuple[str, int]) -> list[Client]:
+@pytest.fixture
+def group(new_group: Callable[[], str]) -> str:
+    return new_group()
+
+
+async def begin(connect: Connect, group: str, *users: tuple[str, int]) -> list[Client]:
     """A group of these users, each subscribed at a gateway, who all know of each other."""
     clients = [await connect(user, gateway) for user, gateway in users]
     members = [{"user": user} for user, _ in users]
-    assert (await clients[0].ask("create_group", group=GROUP, name="G", members=members))["ok"]
+    assert (await clients[0].ask("create_group", group=group, name="G", members=members))["ok"]
     for client in clients:
-        assert (await client.ask("subscribe", group=GROUP))["ok"]
+        assert (await client.ask("subscribe", group=group))["ok"]
     names = {user for user, _ in users}
     for client in clients:
-        await settled(client, names)
+        await settled(client, group, names)
     return clients
 
 
-async def settled(client: Client, users: set[str]) -> None:
+async def settled(client: Client, group: str, users: set[str]) -> None:
     """Wait until a client's gateway shows these users as online, and forget the signals until then."""
     async with asyncio.timeout(60):
-        while set((await client.ask("state", group=GROUP)).get("state", {}).get("online", ())) != users:
+        while set((await client.ask("state", group=group)).get("state", {}).get("online", ())) != users:
             await asyncio.sleep(0.1)
     client.signals.clear()
 
@@ -64,29 +84,26 @@ async def left(client: Client) -> list[str]:
 
 
 async def test_a_killed_gateways_users_leave_within_the_promised_time(
-    make_stack: MakeStack, opened: Callable[[Stack], Connect]
+    stack: Stack, connect: Connect, group: str
 ) -> None:
-    stack = make_stack(processors=1)
-    alice, *_ = await begin(opened(stack), ("alice", 0), ("bob", 1), ("carol", 1))
+    alice, *_ = await begin(connect, group, ("alice", 0), ("bob", 1), ("carol", 1))
     stack.kill("gateway-1")
     gone: set[str] = set()
     async with asyncio.timeout(CRASH_S):
         while gone != {"bob", "carol"}:
             gone |= {user for user in await left(alice) if not user.startswith("+")}
-    assert set((await alice.ask("presence", group=GROUP))["online"]) == {"alice"}
+    assert set((await alice.ask("presence", group=group))["online"]) == {"alice"}
 
 
 async def test_a_processors_death_says_nothing_of_those_who_stay_and_leaves_no_ghost_of_those_who_do_not(
-    make_stack: MakeStack, opened: Callable[[Stack], Connect]
+    stack: Stack, connect: Connect, group: str
 ) -> None:
-    stack = make_stack(processors=1, gateways=3)
-    connect = opened(stack)
     users = ("alice", 0), ("bob", 1), ("carol", 1), ("dave", 2)
-    alice, bob, carol, _ = await begin(connect, *users)
+    alice, bob, carol, _ = await begin(connect, group, *users)
     pid = stack.kill("processor-0")
     stack.kill("gateway-2")
     await asyncio.to_thread(stack.wait_restarted, "processor-0", pid)
-    await settled_silently(alice, {"alice", "bob", "carol"})
+    await settled_silently(alice, group, {"alice", "bob", "carol"})
     # Whoever is not confirmed is given up at the same time: the first thing that is said tells that nothing else is.
     assert await told(alice) == (set(), {"dave"})
     assert await told(bob) == (set(), {"dave"})
@@ -95,10 +112,10 @@ async def test_a_processors_death_says_nothing_of_those_who_stay_and_leaves_no_g
     assert await told(bob) == (set(), {"carol"})
 
 
-async def settled_silently(client: Client, users: set[str]) -> None:
+async def settled_silently(client: Client, group: str, users: set[str]) -> None:
     """Wait until the owner knows these users again."""
     async with asyncio.timeout(60):
-        while set((await client.ask("presence", group=GROUP)).get("online", ())) != users:
+        while set((await client.ask("presence", group=group)).get("online", ())) != users:
             await asyncio.sleep(0.1)
 
 
@@ -108,10 +125,9 @@ async def told(client: Client) -> tuple[set[str], set[str]]:
 
 
 async def test_a_paused_gateways_users_leave_and_come_back_and_it_says_nothing_of_its_own(
-    make_stack: MakeStack, opened: Callable[[Stack], Connect]
+    stack: Stack, connect: Connect, group: str
 ) -> None:
-    stack = make_stack(processors=1)
-    alice, bob, carol = await begin(opened(stack), ("alice", 0), ("bob", 1), ("carol", 1))
+    alice, bob, carol = await begin(connect, group, ("alice", 0), ("bob", 1), ("carol", 1))
     stack.kill("gateway-1", signal.SIGSTOP)
     try:
         gone: set[str] = set()
@@ -124,7 +140,7 @@ async def test_a_paused_gateways_users_leave_and_come_back_and_it_says_nothing_o
     async with asyncio.timeout(2 * CRASH_S):
         while back != {"bob", "carol"}:
             back |= (await told(alice))[0]
-    await settled_silently(bob, {"alice", "bob", "carol"})
-    await alice.ask("unsubscribe", group=GROUP)
+    await settled_silently(bob, group, {"alice", "bob", "carol"})
+    await alice.ask("unsubscribe", group=group)
     assert await told(bob) == (set(), {"alice"})
     assert await told(carol) == (set(), {"alice"})

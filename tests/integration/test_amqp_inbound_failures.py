@@ -1,20 +1,23 @@
 """AMQP in when something fails: what is noticed, told, healed, and that nothing is lost, doubled or out of order."""
 
+import asyncio
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import msgspec
 import pytest
 
 from app.domain.events import GroupCreated, MemberJoined
-from app.kafka import topics
+from app.kafka import consumer, topics
 from app.kafka.leaders import wait_led
-from tests.support.bridges import Bridge, UserService
+from tests.support.bridges import Bridge, UserService, body
 from tests.support.driver import Driver
 from tests.support.processors import Processor, processors
-from tests.support.rabbit import Rabbit
+from tests.support.rabbit import Rabbit, running
+from tests.support.raw_amqp import RawPublisher, message_type, table
 from tests.support.stack import Broker
 from tests.support.waiting import eventually
 
@@ -37,20 +40,20 @@ def processor(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def kafkas(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A second Kafka, for `frail_kafka`."""
-    kafka = Broker(tmp_path_factory.mktemp("frail"))
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
+    """A RabbitMQ of this module's own, which may be killed if it is started again."""
+    with running(tmp_path_factory.mktemp("mortal")) as rabbit:
+        yield rabbit
+
+
+@pytest.fixture(scope="module")
+def mortal_kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """A second Kafka, with the topics, which may be killed if it is started again, or paused if it goes on."""
+    kafka = Broker(tmp_path_factory.mktemp("mortal-kafka"))
+    kafka.start()
+    wait_led(kafka.bootstrap, topics.create(kafka.bootstrap, "auerbach", PARTITIONS, 1), PARTITIONS)
     yield kafka
     kafka.stop()
-
-
-@pytest.fixture
-def frail_kafka(kafkas: Broker) -> Broker:
-    """A Kafka with the topics that a test may kill."""
-    kafkas.stop()
-    kafkas.start()
-    wait_led(kafkas.bootstrap, topics.create(kafkas.bootstrap, "auerbach", PARTITIONS, 1), PARTITIONS)
-    return kafkas
 
 
 @pytest.fixture
@@ -87,49 +90,54 @@ def added(driver: Driver, group: str) -> list[str]:
     return [c["user"] for c in commands if c["type"] == "add_member" and c["group"] == group]
 
 
+def written(driver: Driver) -> int:
+    """How many records the log has, without reading them."""
+    with consumer.reader(driver.bootstrap) as reader:
+        return sum(consumer.offsets(reader, topics.EVENTS, partition)[1] for partition in range(PARTITIONS))
+
+
 def test_with_rabbitmq_away_the_bridge_runs_and_serves_once_it_is_there(
-    own_rabbit: Rabbit, make_bridge: Callable[..., Bridge], driver: Driver, new_group: Callable[[], str]
+    mortal: Rabbit, make_bridge: Callable[..., Bridge], driver: Driver, new_group: Callable[[], str]
 ) -> None:
     group = new_group()
-    bridge = make_bridge(own_rabbit)
+    bridge = make_bridge(mortal)
 
+    mortal.kill()
     bridge.start()
     bridge.wait_red("cannot be reached", within_s=NOTICED_S + 5)
-    own_rabbit.start()
+    mortal.start()
     bridge.wait_ready()
-    UserService(own_rabbit).added(group, "ada")
+    UserService(mortal).added(group, "ada")
 
     eventually(lambda: added(driver, group) == ["ada"], within_s=20, what="the command")
     assert errors(bridge, "RABBITMQ_HOST, RABBITMQ_PORT") == 1
 
 
 def test_a_restart_of_rabbitmq_is_noticed_and_healed_and_persistent_messages_arrive(
-    own_rabbit: Rabbit, make_bridge: Callable[..., Bridge], driver: Driver, new_group: Callable[[], str]
+    mortal: Rabbit, make_bridge: Callable[..., Bridge], driver: Driver, new_group: Callable[[], str]
 ) -> None:
     group = new_group()
-    own_rabbit.start()
-    bridge = make_bridge(own_rabbit)
+    bridge = make_bridge(mortal)
     bridge.start_ready()
-    UserService(own_rabbit).added(group, "ada", persistent=True)
+    UserService(mortal).added(group, "ada", persistent=True)
     eventually(lambda: added(driver, group) == ["ada"], within_s=20, what="the first command")
 
-    own_rabbit.kill()
+    mortal.kill()
     bridge.wait_red("RabbitMQ at 127.0.0.1", within_s=NOTICED_S + 5)
-    own_rabbit.start()
+    mortal.start()
     bridge.wait_ready()
-    UserService(own_rabbit).added(group, "bob", persistent=True)
+    UserService(mortal).added(group, "bob", persistent=True)
 
     eventually(lambda: added(driver, group)[-1:] == ["bob"], within_s=20, what="the second command")
 
 
-def test_a_rabbitmq_that_hangs_is_noticed(own_rabbit: Rabbit, make_bridge: Callable[..., Bridge]) -> None:
-    own_rabbit.start()
-    bridge = make_bridge(own_rabbit)
+def test_a_rabbitmq_that_hangs_is_noticed(mortal: Rabbit, make_bridge: Callable[..., Bridge]) -> None:
+    bridge = make_bridge(mortal)
     bridge.start_ready()
 
-    own_rabbit.kill(signal.SIGSTOP)
+    mortal.kill(signal.SIGSTOP)
     bridge.wait_red("does not answer", within_s=NOTICED_S + 5)
-    own_rabbit.kill(signal.SIGCONT)
+    mortal.kill(signal.SIGCONT)
 
     bridge.wait_ready()
 
@@ -283,20 +291,21 @@ def test_kill_9_with_ten_thousand_messages_queued_applies_all_once_and_in_order(
     bridge = make_bridge(rabbit)
     bridge.start_ready()
     bridge.stop()
-    users = UserService(rabbit, queue)
     members = [f"user-{i}" for i in range(MANY // len(groups))]
-    for member in members:
-        for group in groups:
-            users.added(group, member)
-    before = len(driver.log())
+    headers = table(message_type("MEMBER_ADDED"))
+    additions = [
+        (body("AddedMemberToGroupEvent", group, addedMember=member), headers) for member in members for group in groups
+    ]
+    RawPublisher(rabbit.port).publish_all(additions, queue=queue)
+    before = written(driver)
 
     bridge.start()
-    eventually(lambda: len(driver.log()) > before, within_s=30, what="the first events")
+    eventually(lambda: written(driver) > before, within_s=30, what="the first events")
     bridge.kill()
-    done_before = len(driver.log()) - before
+    done_before = written(driver) - before
     bridge.start_ready()
 
-    eventually(lambda: len(driver.log()) - before >= MANY, within_s=60, what="all events")
+    eventually(lambda: written(driver) - before >= MANY, within_s=60, what="all events")
     assert done_before < MANY, "nothing was queued any more when the bridge was killed"
     log = driver.log()
     for group in groups:
@@ -310,24 +319,24 @@ def test_kill_9_with_ten_thousand_messages_queued_applies_all_once_and_in_order(
 def test_while_kafka_is_away_nothing_is_acknowledged_and_all_comes_in_order_afterwards(
     rabbit: Rabbit,
     make_bridge: Callable[..., Bridge],
-    frail_kafka: Broker,
+    mortal_kafka: Broker,
     queue: str,
     new_group: Callable[[], str],
 ) -> None:
     group = new_group()
-    own = Driver(frail_kafka.bootstrap)
-    bridge = make_bridge(rabbit, kafka=frail_kafka.bootstrap, AUERBACH_DELIVERY_DEADLINE_S="4")
+    own = Driver(mortal_kafka.bootstrap)
+    bridge = make_bridge(rabbit, kafka=mortal_kafka.bootstrap, AUERBACH_DELIVERY_DEADLINE_S="4")
     bridge.start_ready()
     users = UserService(rabbit, queue)
     members = [f"user-{i}" for i in range(50)]
 
-    frail_kafka.kill()
+    mortal_kafka.kill()
     for member in members:
         users.added(group, member)
     bridge.wait_red("Kafka", within_s=NOTICED_S + 5)
     eventually(lambda: errors(bridge, "Kafka"), within_s=30, what="the end of the session")
     assert bridge.metric("auerbach_bridge_in_open_messages") == 0
-    frail_kafka.start()
+    mortal_kafka.start()
     bridge.wait_ready(within_s=60)
 
     eventually(lambda: added(own, group)[-1:] == members[-1:], within_s=30, what="the last command")
@@ -370,44 +379,38 @@ def test_sigterm_ends_it_while_rabbitmq_is_away(own_rabbit: Rabbit, make_bridge:
 
 
 def test_sigterm_ends_it_while_kafka_is_away(
-    rabbit: Rabbit, make_bridge: Callable[..., Bridge], frail_kafka: Broker
+    rabbit: Rabbit, make_bridge: Callable[..., Bridge], mortal_kafka: Broker
 ) -> None:
-    bridge = make_bridge(rabbit, kafka=frail_kafka.bootstrap, AUERBACH_DELIVERY_DEADLINE_S="1")
+    bridge = make_bridge(rabbit, kafka=mortal_kafka.bootstrap, AUERBACH_DELIVERY_DEADLINE_S="1")
     bridge.start_ready()
 
-    frail_kafka.kill()
-    UserService(rabbit).added("any", "ada")
-    bridge.wait_red("Kafka", within_s=NOTICED_S + 5)
+    mortal_kafka.kill(signal.SIGSTOP)
+    try:
+        UserService(rabbit).added("any", "ada")
+        bridge.wait_red("Kafka", within_s=NOTICED_S + 5)
 
-    assert bridge.stop() == 0
+        assert bridge.stop() == 0
+    finally:
+        mortal_kafka.kill(signal.SIGCONT)
 
 
 def test_an_existing_exchange_of_another_kind_is_used_and_told(
-    own_rabbit: Rabbit, make_bridge: Callable[..., Bridge], driver: Driver, new_group: Callable[[], str]
+    mortal: Rabbit, make_bridge: Callable[..., Bridge], driver: Driver, new_group: Callable[[], str]
 ) -> None:
     group = new_group()
-    own_rabbit.start()
-    own_rabbit.import_definitions(
-        {
-            "vhosts": [{"name": "/"}],
-            "exchanges": [
-                {
-                    "name": "group_updates_exchange",
-                    "vhost": "/",
-                    "type": "headers",
-                    "durable": False,
-                    "auto_delete": False,
-                    "internal": False,
-                    "arguments": {},
-                }
-            ],
-        }
-    )
-    bridge = make_bridge(own_rabbit)
+    asyncio.run(make_transient(mortal, "group_updates_exchange"))
+    bridge = make_bridge(mortal)
 
     bridge.start_ready()
-    UserService(own_rabbit).added(group, "ada")
+    UserService(mortal).added(group, "ada")
 
     eventually(lambda: added(driver, group) == ["ada"], within_s=20, what="the command")
     (warning,) = bridge.logged("used as it is")
     assert "group_updates_exchange" in warning["what"]
+
+
+async def make_transient(rabbit: Rabbit, exchange: str) -> None:
+    """Make an exchange anew that does not outlive RabbitMQ."""
+    async with await aio_pika.connect(rabbit.url) as connection, connection.channel() as channel:
+        await channel.exchange_delete(exchange)
+        await channel.declare_exchange(exchange, "headers", durable=False)
