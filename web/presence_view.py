@@ -52,7 +52,7 @@ class GroupView:
         self._place: Place = (-1, 0)  # what stands before it is in the answer
         self._heard: Place = (-1, 0)  # the last one that was read
         self._early: dict[str, tuple[Place, bool]] = {}
-        self._told: dict[str, None] = {}
+        self._told: dict[str, bool] = {}  # whether the coming was shown here, else an answer began with it
         self._due: dict[str, bool] = {}
         self._again: dict[str, int] = {}  # how often
         self._opened: list[tuple[str, str]] = []
@@ -83,13 +83,13 @@ class GroupView:
             return
         self.begun = True
         self._place = place
-        self._told = dict.fromkeys(online[:ONLINE_NAMES])
+        self._told = dict.fromkeys(online[:ONLINE_NAMES], False)
         self._partial = len(online) >= ONLINE_NAMES
         early, self._early = self._early, {}
         for user, (at, is_online) in early.items():
             if at > place:
                 if is_online:
-                    self._told[user] = None
+                    self._told[user] = False
                 else:
                     self._told.pop(user, None)
         if place[0] < self._epoch:
@@ -151,7 +151,7 @@ class GroupView:
             if not is_online:
                 self._told.pop(user, None)
             elif len(self._told) < ONLINE_NAMES:
-                self._told[user] = None
+                self._told[user] = True
             else:
                 self._partial = True
         again = dict(islice(self._again.items(), NAMES))
@@ -200,7 +200,10 @@ class GroupView:
             self._partial = True  # a signal may be dropped; what is held is bounded
 
     def _open(self, user: str, channel: str, *, is_coming: bool) -> None:
-        """A legacy channel was opened. If that was the user's coming it is no further one, unless one is known."""
+        """A legacy channel was opened, a further one unless it was the user's coming.
+
+        Where an answer told of a user before, who is here now, it was another socket elsewhere that came.
+        """
         known = self._channels.get(user)
         if known == channel:
             return
@@ -208,9 +211,10 @@ class GroupView:
             self._channels[user] = channel
         if not self.begun:
             return
-        if self._is_here(user):
+        is_here = self._is_here(user)
+        if is_here:
             self._opened.append((user, channel))
-        if known is not None or not is_coming:
+        if known is not None or not is_coming or (is_here and not self._told.get(user, True)):
             self._again[user] = self._again.get(user, 0) + 1
 
     def _doubt(self, now: float) -> None:

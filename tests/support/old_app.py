@@ -1,5 +1,6 @@
 """An app of the replaced service: it knows two shapes of messages, and throws at everything else."""
 
+import asyncio
 import re
 from typing import Any
 from urllib.parse import quote
@@ -56,7 +57,7 @@ class OldApp:
 
     async def next(self) -> Told:
         """What the next frame tells; fails if there is none in time or the socket was closed."""
-        message = await self.socket.receive(timeout=WITHIN_S)
+        message = await self._receive()
         assert message.type is aiohttp.WSMsgType.TEXT, f"{message.type} {message.data} {self.socket.close_code}"
         told = read(self.group, message.data)
         self.seen.append(told)
@@ -77,7 +78,11 @@ class OldApp:
     async def closed(self) -> int | None:
         """The code that the server closes with; what is told before is put aside in `seen`."""
         while True:
-            message = await self.socket.receive(timeout=WITHIN_S)
+            message = await self._receive()
             if message.type is not aiohttp.WSMsgType.TEXT:
                 return self.socket.close_code
             self.seen.append(read(self.group, message.data))
+
+    async def _receive(self) -> aiohttp.WSMessage:
+        async with asyncio.timeout(WITHIN_S):  # aiohttp's own begins anew with each ping
+            return await self.socket.receive()

@@ -213,6 +213,13 @@ def test_the_coming_of_one_who_was_told_by_an_answer_already_is_not_told_by_the_
     assert scene.announce("ann", again=(("ann", "one"),)) == PresenceChange("g", opened=(("ann", "one"),))
 
 
+def test_the_channel_of_one_who_was_online_elsewhere_is_a_further_one_though_both_are_announced_at_once() -> None:
+    scene = Scene("ann")
+    scene.here.add("ann")
+    told = scene.announce("ann", again=(("ann", "one"),))
+    assert told == PresenceChange("g", again=("ann",), opened=(("ann", "one"),))
+
+
 def test_only_of_users_who_are_here_the_channels_are_named_in_their_order() -> None:
     scene = Scene("ann", "bob")
     scene.here.add("ann")
