@@ -153,12 +153,12 @@ def test_while_kafka_is_away_the_bridge_says_so_and_still_ends_cleanly(
     bridge = make_bridge()
     bridge.start_ready()
 
-    kafka.kill()
+    kafka.kill(signal.SIGSTOP)
     try:
         bridge.wait_for("Kafka at")
         assert bridge.stop(within_s=10) == 0
     finally:
-        kafka.start()
+        kafka.kill(signal.SIGCONT)
 
 
 def test_bridges_share_the_partitions_and_one_goes_on_with_those_of_a_killed_one(
