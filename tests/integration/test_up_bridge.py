@@ -120,9 +120,11 @@ def test_the_bridge_stops_between_gateways_and_processors_and_leaves_nothing(
         assert is_free("127.0.0.1", port)
 
 
-def test_a_rabbitmq_that_was_named_and_is_away_is_waited_for(make_stack: MakeStack, own_rabbit: Rabbit) -> None:
+def test_a_rabbitmq_that_was_named_and_is_away_is_waited_for(
+    make_stack: MakeStack, module_broker: str, own_rabbit: Rabbit
+) -> None:
     settings = {**QUEUE, **own_rabbit.settings}
-    stack = make_stack(processors=1, gateways=1, settings=settings)
+    stack = make_stack(bootstrap=module_broker, processors=1, gateways=1, settings=settings)
     health = bridge_health(stack)
     pid = stack.pid("bridge-0")
     assert line_of(stack, "bridge-0: ").startswith("bridge-0: not ready yet (waiting for ")
@@ -134,8 +136,8 @@ def test_a_rabbitmq_that_was_named_and_is_away_is_waited_for(make_stack: MakeSta
     assert stack.pid("bridge-0") == pid, "it is the same process that went on trying"
 
 
-def test_a_bridge_is_started_alone(make_stack: MakeStack, rabbit: Rabbit) -> None:
-    stack = make_stack(processors=1, gateways=1, restart=False, settings=found(rabbit))
+def test_a_bridge_is_started_alone(make_stack: MakeStack, module_broker: str, rabbit: Rabbit) -> None:
+    stack = make_stack(bootstrap=module_broker, processors=1, gateways=1, restart=False, settings=found(rabbit))
     killed = stack.kill("bridge-0", signal.SIGKILL)
     eventually(lambda: "bridge-0 was killed by SIGKILL; not" in stack.printed(), within_s=10, what="it is let go")
 
@@ -146,11 +148,11 @@ def test_a_bridge_is_started_alone(make_stack: MakeStack, rabbit: Rabbit) -> Non
 
 
 def test_a_rabbitmq_that_is_only_found_does_not_stop_a_second_service_on_this_machine(
-    service: Stack, make_stack: MakeStack, rabbit: Rabbit
+    service: Stack, make_stack: MakeStack, module_broker: str, rabbit: Rabbit
 ) -> None:
     settings = {**found(rabbit), "AUERBACH_BRIDGE_PORT": str(service.bridge_port)}
 
-    second = make_stack(processors=1, gateways=1, settings=settings)
+    second = make_stack(bootstrap=module_broker, processors=1, gateways=1, settings=settings)
 
     line = line_of(second, "bridge: ")
     assert line.startswith(f"bridge: off; port {service.bridge_port} is already in use")
