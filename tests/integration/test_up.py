@@ -153,7 +153,9 @@ def test_a_broker_that_is_away_is_one_line_that_names_the_setting(tmp_path: Path
 
 
 def test_ctrl_c_ends_all_of_it_in_seconds_and_the_next_start_is_quick(make_stack: MakeStack) -> None:
+    began = time.monotonic()
     stack = make_stack()
+    first_start = time.monotonic() - began
     pids = [stack.pid(name) for name in ("kafka", *stack.processors, *stack.gateways)]
     began = time.monotonic()
 
@@ -166,7 +168,8 @@ def test_ctrl_c_ends_all_of_it_in_seconds_and_the_next_start_is_quick(make_stack
     assert not list((stack.data / "run").glob("*.pid"))
     began = time.monotonic()
     stack.start()
-    assert time.monotonic() - began < 30  # 6 s on an idle machine; the tests share it
+    # Nothing is fetched, made or waited out again. The tests share the machine: the first start was on the same.
+    assert time.monotonic() - began < 3 * first_start
 
 
 def test_an_up_that_is_killed_takes_its_processes_along_and_the_next_one_starts(make_stack: MakeStack) -> None:

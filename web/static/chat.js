@@ -229,7 +229,8 @@ function step(by) {
 }
 
 function pressed(event) {
-  if (session === null || document.querySelector("dialog[open], [popover]")) return;
+  // Open ones only: a menu that has closed is in the document until its toggle event comes.
+  if (session === null || document.querySelector("dialog[open], :popover-open")) return;
   if (event.altKey && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
     event.preventDefault();
     step(event.key === "ArrowDown" ? 1 : -1);
