@@ -13,7 +13,7 @@ from tests.contract.client import Client
 from tests.support.amqp_out import OutBridge, bound_queue
 from tests.support.rabbit import Rabbit
 from tests.support.stack import Stack
-from tests.unit.bridges.test_push import SCHEMA
+from tests.unit.bridges.outbound.test_push import SCHEMA
 
 WITHIN_S = 30
 Connect = Callable[..., Awaitable[Client]]
