@@ -73,7 +73,7 @@ class Gateways:
     def __init__(self, stack: Stack, data: Path, http: aiohttp.ClientSession, **settings: str) -> None:
         self.ports = [free_ports(1), free_ports(1)]
         ours = {"AUERBACH_AUTH": "jwt", "KAFKA_BOOTSTRAP": stack.bootstrap, "DATA": str(data)}
-        self.env = {**stack.env, **ours, **settings}
+        self.env = {**stack.env, "AUERBACH_LEGACY": "0", **ours, **settings}
         self._data = data
         self._http = http
         self._commands: dict[int, Command] = {}

@@ -40,7 +40,7 @@ async def test_no_text_and_no_token_gets_into_a_log_whatever_is_done_with_it(
 ) -> None:
     port = free_ports(1)
     ours = {"AUERBACH_AUTH": "jwt", "AUERBACH_JWT_SECRET": SECRET, "AUERBACH_LOG_LEVEL": "DEBUG", "DATA": str(tmp_path)}
-    env = {**stack.env, **ours, "KAFKA_BOOTSTRAP": stack.bootstrap, "PORT": str(port)}
+    env = {**stack.env, **ours, "KAFKA_BOOTSTRAP": stack.bootstrap, "PORT": str(port), "AUERBACH_LEGACY": "0"}
     gateway = Command(tmp_path / "gateway.out", env, "gateway")
     try:
         await asyncio.to_thread(gateway.wait_for, "gateway serves")

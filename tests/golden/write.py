@@ -42,10 +42,13 @@ from app.log.records import Claim, CommandPlace, Headers, claim_headers, encode_
 from app.reads import (
     Answer,
     AnyRead,
+    Audience,
     MemberView,
+    ReadAudience,
     ReadEvents,
     ReadMembers,
     ReadMessages,
+    ReadPresence,
     ReadState,
     ReadSubscription,
     StateView,
@@ -261,6 +264,10 @@ class Writer:
             ReadState(**asked),
             ReadState(**asked, at_seq=4),
             ReadMembers(**asked, limit=2, cursor="mike"),
+            ReadSubscription(**asked, last=5, online=True),
+            ReadMessages(**{**asked, "user": None}, limit=1_000),
+            ReadPresence(**asked, limit=1_000),
+            ReadAudience(**{**asked, "user": None}),
         ]
         for each in ([read] for read in reads):
             self._add("reads", {"value": encode_reads(each).decode(), "means": spelled(each)})
@@ -277,6 +284,7 @@ class Writer:
         members = [MemberView("olga", "owner", 1), MemberView("mike", "member", 7)]
         now = StateView(**settings, members=members, members_more=True, online=["mike"])
         then = StateView(**settings, members=[MemberView("olga", "owner")], online=msgspec.UNSET)
+        many = msgspec.structs.replace(now, online_more=True)
         frame = msgspec.Raw(self.lines["events"][1]["value"].encode())
         item = b'{"seq":7,"id":"x","by":"mike","at":"2026-11-25T01:20:00.123Z","text":"hi","reactions":{}}'
         refusal = Rejection("not_a_member", "you are not a member of this group")
@@ -288,6 +296,9 @@ class Writer:
             Answer(**covered, start=4, recovered=False, frames=[frame], through=12, more=True),
             Answer(**covered, messages=[msgspec.Raw(item)], more=True),
             Answer(**covered, members=members, cursor="olga"),
+            Answer(**covered, messages=[msgspec.Raw(item)], oldest=3),
+            Answer(**covered, state=many, online=["mike", "olga"], announced=4),
+            Answer(**covered, audience=Audience("G", 2, ["olga"])),
         ]
         for answer in answers:
             self._add("answers", {"value": encode_answers([answer]).decode(), "means": spelled([answer])})

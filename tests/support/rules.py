@@ -6,7 +6,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from agents import opening, partition, starvation, transport
+from agents import opening, ownership, partition, starvation, transport
 from agents.event_log import EventLog
 from agents.opening import Opened, Opening
 from agents.watchdog import Watchdog
@@ -102,7 +102,7 @@ def _index(patch: Patch) -> None:
 def _caches(patch: Patch) -> None:
     """Every cache is dropped when a partition is revoked."""
     kept: dict[int, PartitionTables] = {}
-    tables = partition.PartitionTables
+    tables = ownership.PartitionTables
 
     def cached(groups: Any, history: Any) -> PartitionTables:
         fresh = tables(groups, history)
@@ -110,7 +110,7 @@ def _caches(patch: Patch) -> None:
         same.stores = fresh.stores
         return same
 
-    patch(partition, "PartitionTables", cached)
+    patch(ownership, "PartitionTables", cached)
 
 
 def _position_last(patch: Patch) -> None:

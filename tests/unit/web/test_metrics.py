@@ -45,7 +45,7 @@ def test_names_follow_the_conventions_and_each_says_what_it_is() -> None:
     assert len(families) > 15
     for family in families:
         assert re.fullmatch(r"[A-Z][^.]+\.|[A-Z].+[a-z]\.", family.documentation), family.name
-        assert re.fullmatch(r"auerbach_gateway_[a-z_]+", family.name)
+        assert re.fullmatch(r"auerbach_(gateway|bridge)_[a-z_]+", family.name)
         assert not family.name.endswith(("_ms", "_kb", "_count", "_total"))
         if family.type == "histogram":
             assert family.name.endswith("_seconds")
