@@ -3,6 +3,7 @@
 import itertools
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -96,55 +97,53 @@ def some(rabbit: Rabbit, queue: str, least: int = 200) -> None:
     eventually(lambda: depth(rabbit, queue) >= least, within_s=SEEN_S, what=f"{least} messages in {queue}")
 
 
-def test_nothing_is_lost_when_the_bridge_is_killed_in_a_stream(
-    kafka: Broker, mortal: Rabbit, exchange: str, make_bridge: MakeBridge
-) -> None:
+@dataclass
+class Streaming:
+    """A bridge in the middle of a stream: some of what is `due` is in the queue, and more is under way."""
+
+    logs: list[LogWriter]
+    bridge: OutBridge
+    queue: str
+    due: dict[str, list[bytes]]
+
+
+@pytest.fixture
+def streaming(kafka: Broker, mortal: Rabbit, exchange: str, make_bridge: MakeBridge) -> Streaming:
     queue = bound_queue(mortal, exchange, "#")
     logs, bridge = writers(kafka), make_bridge()
     bridge.start_ready()
     due = stream(logs, exchange)
     some(mortal, queue)
-
-    bridge.kill()
-    bridge.start()
-
-    assert without_repeats(collect(mortal, queue, all_of(due))) == due
+    return Streaming(logs, bridge, queue, due)
 
 
-def test_nothing_is_lost_when_rabbitmq_is_killed_in_a_stream(
-    kafka: Broker, mortal: Rabbit, exchange: str, make_bridge: MakeBridge
-) -> None:
-    queue = bound_queue(mortal, exchange, "#")
-    logs, bridge = writers(kafka), make_bridge()
-    bridge.start_ready()
-    due = stream(logs, exchange)
-    some(mortal, queue)
+def test_nothing_is_lost_when_the_bridge_is_killed_in_a_stream(mortal: Rabbit, streaming: Streaming) -> None:
+    streaming.bridge.kill()
+    streaming.bridge.start()
 
+    assert without_repeats(collect(mortal, streaming.queue, all_of(streaming.due))) == streaming.due
+
+
+def test_nothing_is_lost_when_rabbitmq_is_killed_in_a_stream(mortal: Rabbit, streaming: Streaming) -> None:
     mortal.kill()
-    bridge.wait_for("cannot be reached")
+    streaming.bridge.wait_for("cannot be reached")
     mortal.start()
 
-    assert without_repeats(collect(mortal, queue, all_of(due))) == due
-    bridge.wait_ready()
+    assert without_repeats(collect(mortal, streaming.queue, all_of(streaming.due))) == streaming.due
+    streaming.bridge.wait_ready()
 
 
 def test_nothing_is_lost_when_kafka_is_killed_in_a_stream(
-    kafka: Broker, mortal: Rabbit, exchange: str, make_bridge: MakeBridge
+    kafka: Broker, mortal: Rabbit, exchange: str, streaming: Streaming
 ) -> None:
-    queue = bound_queue(mortal, exchange, "#")
-    logs, bridge = writers(kafka), make_bridge()
-    bridge.start_ready()
-    due = stream(logs, exchange)
-    some(mortal, queue)
-
     kafka.kill()
     kafka.start()
-    log = logs[0]
+    log = streaming.logs[0]
     late = f"{exchange}-late"
-    due[late] = [log.post(late, "when it is back")]
+    streaming.due[late] = [log.post(late, "when it is back")]
     log.flush()
 
-    assert without_repeats(collect(mortal, queue, all_of(due))) == due
+    assert without_repeats(collect(mortal, streaming.queue, all_of(streaming.due))) == streaming.due
 
 
 def test_while_kafka_is_away_the_bridge_says_so_and_still_ends_cleanly(
