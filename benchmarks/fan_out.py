@@ -8,7 +8,6 @@ been read as well, so that both find the caches as the broker and the members ha
 
 import asyncio
 import contextlib
-import os
 import socket
 import sys
 import time
@@ -185,13 +184,17 @@ async def _gateway(service: Lab) -> AsyncIterator[tuple[int, _Tap]]:
 
 
 def _accepted(port: int) -> list[int]:
-    """The descriptors of this process's own connections at `port`."""
-    found = []
-    for each in Path("/proc/self/fd").iterdir():
-        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(each.name))) as connection:
-            if connection.getpeername() and connection.getsockname()[1] == port:
-                found.append(int(each.name))
-    return found
+    """A descriptor of each of this process's own connections at `port`: the hub has a second one of each."""
+    found: dict[object, int] = {}
+    for each in sorted(int(entry.name) for entry in Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):
+            connection = socket.socket(fileno=each)
+            try:
+                if (peer := connection.getpeername()) and connection.getsockname()[1] == port:
+                    found.setdefault(peer, each)
+            finally:
+                connection.detach()  # it is not ours to close
+    return list(found.values())
 
 
 def _frame() -> bytes:

@@ -1,34 +1,22 @@
 """The followers of one group, and how its events get to them at the cost of little more than the writes (design §5)."""
 
-import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Protocol
 
 from app.telemetry import logger
 from web import metrics
 from web.live_events import LiveEvent, Run
-from web.outbox import WINDOW_BYTES, Outbox
+from web.outbox import Outbox, Send
 from web.presence_change import PresenceChange
 
 CHUNK = 1_000  # subscriptions served before the loop gets its turn
 CHUNK_BYTES = 4_194_304  # and bytes
-# After so many bytes to whomever, what transports could not write is looked at: each look costs a tenth of a frame.
-LOOK_BYTES = 16_384
 
 _log = logger("web")
 
 # What each socket gets of several groups.
 Gathered = dict[Outbox, list[bytes]]
-
-
-class Given:
-    """How many bytes a hub has given out, over all groups: each event's once."""
-
-    __slots__ = ("size",)
-
-    def __init__(self) -> None:
-        self.size = 0
 
 
 class Follower(Protocol):
@@ -56,20 +44,18 @@ class Follower(Protocol):
 
 
 class Followers:
-    """Those in front have been sent everything up to one seq and nothing waits for them: the next run is written to
-    their transports here. That is nearly every frame; whatever is unusual goes through `on_run` of those behind.
+    """Those in front have been sent everything up to one seq and nothing waits for them: the next run is sent to their
+    sockets here. That is nearly every frame; whatever is unusual goes through `on_run` of those behind.
 
-    `held`: the transports that must not be written to here, as their outboxes say. `waiting`: the events behind the
-    run that is being given out bit by bit, None when none is.
+    `held`: those who must not be sent to here, as their outboxes say. `waiting`: the events behind the run that is
+    being given out bit by bit, None when none is.
     """
 
-    __slots__ = ("_behind", "_cursor", "_front", "_given", "_giving", "_held", "_looked_at", "waiting")
+    __slots__ = ("_behind", "_cursor", "_front", "_giving", "_held", "waiting")
 
-    def __init__(self, held: set[asyncio.WriteTransport], given: Given) -> None:
+    def __init__(self, held: set[Send]) -> None:
         self._held = held
-        self._given = given
-        self._looked_at = given.size - LOOK_BYTES
-        self._front: dict[asyncio.WriteTransport, Follower] = {}
+        self._front: dict[Send, Follower] = {}
         self._cursor = 0  # of those in front
         self._behind: dict[Follower, None] = {}
         self._giving: Run | None = None
@@ -86,21 +72,23 @@ class Followers:
         """`follower` gets no more of them; nothing happens if it does not follow."""
         if follower in self._behind:
             del self._behind[follower]
-        elif self._front.get(follower.outbox.transport) is follower:
-            del self._front[follower.outbox.transport]
+        elif follower.outbox.sock_send is not None and self._front.get(follower.outbox.sock_send) is follower:
+            del self._front[follower.outbox.sock_send]
 
     def advance(self, follower: Follower, cursor: int) -> None:
         """Take `follower`, for whom everything up to `cursor` was written, to the front, if it can be."""
-        outbox = follower.outbox
-        if follower not in self._behind or not outbox.idle or outbox.transport in self._held:
+        if follower not in self._behind:
             return
         # It must be where the others are, and where a run is being given out it must have had its turn.
         if self._front and cursor != self._cursor:
             return
         if self._giving is not None and cursor != self._giving.last:
             return
+        send = follower.outbox.direct()
+        if send is None:
+            return
         del self._behind[follower]
-        self._front[outbox.transport] = follower
+        self._front[send] = follower
         self._cursor = cursor
 
     def lose(self) -> None:
@@ -141,61 +129,59 @@ class Followers:
         if self._front:
             self._cursor = run.last
         self._giving = run
-        look = self._is_time_to_look(run)
         try:
             chunk = _chunk(run)
-            # No pairs: a thousand new tuples an event would set the cycle collector off each time.
-            transports, front, behind = list(self._front), list(self._front.values()), list(self._behind)
-            if gathered is None:
-                self._write(transports[:chunk], run, look)
+            behind = list(self._behind)
+            if gathered is not None:
+                _gather(self._front.values(), run, gathered)
+            elif len(self._front) <= chunk:
+                self._write(self._front, run)  # no copy: looking at a thousand followers costs as much as a few writes
             else:
-                _gather(front, run, gathered)
-            for start in range(chunk, len(front), chunk):
-                yield
-                # Not to those who have left since: a CLOSE may be on its way, or another subscription begun.
-                rest = zip(transports[start : start + chunk], front[start : start + chunk], strict=True)
-                self._write([transport for transport, each in rest if self._front.get(transport) is each], run, look)
+                yield from self._write_in_chunks(chunk, run)
             for start in range(0, len(behind), chunk):
                 yield
                 _tell(behind[start : start + chunk], run)
         finally:
             self._giving = None
 
-    def _is_time_to_look(self, run: Run) -> bool:
-        self._given.size += len(run.frames)
-        if self._given.size - self._looked_at < LOOK_BYTES:
-            return False
-        self._looked_at = self._given.size
-        return True
+    def _write_in_chunks(self, chunk: int, run: Run) -> Iterator[None]:
+        sends, front = list(self._front), list(self._front.values())
+        self._write(sends[:chunk], run)
+        for start in range(chunk, len(front), chunk):
+            yield
+            # Not to those who have left since: a CLOSE may be on its way, or another subscription begun.
+            rest = zip(sends[start : start + chunk], front[start : start + chunk], strict=True)
+            self._write([send for send, each in rest if self._front.get(send) is each], run)
 
     def _retreat(self, run: Run) -> None:
         """Take out of the front whoever cannot have `run` written there."""
-        leaving: Iterable[asyncio.WriteTransport] = ()
+        leaving: Iterable[Send] = ()
         if run.ends or run.first != self._cursor + 1:
             leaving = list(self._front)
         elif self._held:
             leaving = self._held & self._front.keys()
-        for transport in leaving:
-            follower = self._front.pop(transport)
+        for send in leaving:
+            follower = self._front.pop(send)
             self._behind[follower] = None
             follower.resume(self._cursor)
 
-    def _write(self, transports: list[asyncio.WriteTransport], run: Run, look: bool) -> None:
-        """Write to the sockets; what can be left out here is, because a frame costs little more than this."""
+    def _write(self, sends: Collection[Send], run: Run) -> None:
+        """Send to the sockets; what can be left out here is, because a frame costs little more than this."""
         frames = run.frames
-        for transport in transports:
-            try:  # inside the loop: uvloop raises for a transport that has just gone, and others come after it
-                transport.write(frames)
-            except (RuntimeError, OSError):
-                self._front[transport].outbox.discard()
-        if look:
-            for transport in transports:
-                if transport.get_write_buffer_size() >= WINDOW_BYTES:
-                    self._front[transport].outbox.filled()
-        metrics.count_events(run, len(transports))
+        size = len(frames)
+        for send in sends:
+            try:  # inside the loop: one that has just gone raises, and others come after it
+                sent = send(frames)
+                if sent != size:
+                    self._front[send].outbox.take_over(frames[sent:])
+            except BlockingIOError:
+                self._front[send].outbox.take_over(frames)
+            except OSError:
+                self._front[send].outbox.discard()
+        metrics.count_events(run, len(sends))
 
 
-def _gather(front: list[Follower], run: Run, gathered: Gathered) -> None:
+def _gather(front: Collection[Follower], run: Run, gathered: Gathered) -> None:
     for follower in front:
         gathered.setdefault(follower.outbox, []).append(run.frames)
     metrics.count_events(run, len(front))

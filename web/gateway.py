@@ -21,7 +21,7 @@ from app.kafka.consumer import ReadError
 from app.kafka.producer import Producer
 from app.owners import Owners
 from app.telemetry import logger
-from web import http, log_watch, metrics
+from web import descriptors, http, log_watch
 from web.admissions import Admissions
 from web.auth import Authenticator
 from web.commander import Commander
@@ -68,6 +68,7 @@ def main(settings: Settings) -> None:
         SystemExit: it could not go on, and has logged why.
     """
     settings.need_authentication()
+    descriptors.raise_limit()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(settings))
@@ -98,7 +99,6 @@ class _Gateway:
         self.commander = Commander(self.producer, origin=origin, partitions=layout.partitions, on_fatal=self._fail)
         self.owners = Owners(layout.partitions, layout.log_id)
         self.hub = Hub()
-        metrics.SLOW_SOCKETS.set_function(lambda: len(self.hub.held))
         self.keys = keys_of(settings, session)
         revocations = Revocations()
         self.admissions = Admissions(revocations)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 
 from app.telemetry import logger
 from web import metrics
-from web.followers import Follower, Followers, Gathered, Given
+from web.followers import Follower, Followers, Gathered
 from web.live_events import RUN_BYTES, LiveEvent, Run, next_run
+from web.outbox import Send
 from web.presence_change import PresenceChange
 
 # Between two runs of one group, and between groups that begin at once: see RUN_BYTES.
@@ -23,14 +24,13 @@ class Hub:
     """The followers of each group, by the group's Kafka key.
 
     Events that are published in one turn of the loop are given out together, when `flush` is called or the loop turns.
-    `held`: transports that are not to be written to here; their outboxes put them there. `on_followed` is told when a
+    `held`: sockets that are not to be sent to here; their outboxes put them there. `on_followed` is told when a
     group gets its first follower, and when it has lost its last one.
     """
 
     def __init__(self) -> None:
-        self.held: set[asyncio.WriteTransport] = set()
+        self.held: set[Send] = set()
         self.on_followed: Callable[[str, bool], None] = lambda _group, _is_followed: None
-        self._given = Given()
         self._groups: dict[bytes, Followers] = {}
         self._published: dict[bytes, list[LiveEvent]] = {}
         self._pumps: set[asyncio.Task[None]] = set()
@@ -44,7 +44,7 @@ class Hub:
         """From now on `follower` gets the group's events."""
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Followers(self.held, self._given)
+            group = self._groups[key] = Followers(self.held)
             metrics.FOLLOWED.set(len(self._groups))
             self.on_followed(key.decode(), True)
         group.add(follower)

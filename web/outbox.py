@@ -1,18 +1,24 @@
 """One socket's outgoing bytes: frames of one tick leave as one write, and a slow reader costs only itself.
 
 Frames go to the transport directly (design §5, measured). What aiohttp did on the way is done here: nothing is
-written once the socket's own CLOSE may be under way, and a dead transport's errors end here.
+written once the socket's own CLOSE may be under way, and a dead transport's errors end here. Where nothing waits, not
+even in the transport, the hub goes past it, too (ADR 022).
 """
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
+
+from web import metrics
 
 LIVE_LIMIT_BYTES = 1_048_576
 # What the transport may hold before frames stay here: here they are shared with the other sockets of the group,
 # and can still be thrown away.
 WINDOW_BYTES = 65_536
 ANSWERS_BYTES = 4 * WINDOW_BYTES
-HIGH_WATER_BYTES = WINDOW_BYTES // 2
+
+# A socket's `send(2)`: how many bytes the kernel took.
+Send = Callable[[bytes], int]
 
 
 class Outbox:
@@ -22,12 +28,13 @@ class Outbox:
     is called once when more than 1 MiB of live frames wait (protocol §6, 4408). Replies and replayed events are
     paced by those who write them (`drained`), and do not count (protocol §9).
 
-    The hub writes to the transport itself where it may (`idle`). While `transport` is in `held` it must not: what
-    waits here comes first, or the outbox has ended with frames that were not written.
+    The hub sends to the socket itself where it may (`direct`). While `sock_send` is in `held` it must not: what waits
+    here or in the transport comes first, or the outbox has ended with frames that were not written.
     """
 
     __slots__ = (
         "_drain",
+        "_duplicate",
         "_flush_due",
         "_held",
         "_is_closed",
@@ -39,6 +46,7 @@ class Outbox:
         "_stopped",
         "_waiting",
         "_waiting_bytes",
+        "sock_send",
         "transport",
     )
 
@@ -51,11 +59,12 @@ class Outbox:
         drain: Callable[[], Awaitable[None]],
         is_closed: Callable[[], bool],
         on_slow: Callable[[], None],
-        held: set[asyncio.WriteTransport] | None = None,
+        held: set[Send] | None = None,
     ) -> None:
-        # Below the window, so that whenever the window is used up, `drain` waits.
-        transport.set_write_buffer_limits(high=HIGH_WATER_BYTES)
+        transport.set_write_buffer_limits(high=0)  # `drain` waits until the kernel has all that was written
         self.transport = transport
+        self.sock_send: Send | None = None
+        self._duplicate: socket.socket | None = None
         self._drain = drain
         self._is_closed = is_closed
         self._on_slow = on_slow
@@ -78,8 +87,26 @@ class Outbox:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits here: what is written to the transport now comes after all that was pushed."""
+        """Whether nothing waits, here or in the transport: what is sent now comes after all that was pushed."""
         return not (self._waiting or self._stopped or self._pump is not None)
+
+    def direct(self) -> Send | None:
+        """The way to the kernel past the transport, for who keeps to `held`; None if there is none, or not now.
+
+        It is a descriptor of its own: the transport's may be another connection's by the time that we hear of its end.
+        """
+        if not self.idle or self.transport.get_write_buffer_size():  # the answer to an earlier request, with aiohttp
+            return None
+        if self.sock_send is None:
+            connection = self.transport.get_extra_info("socket")
+            if connection is None or self.transport.get_extra_info("sslcontext") is not None:
+                return None
+            try:
+                self._duplicate = connection.dup()
+            except OSError:
+                return None  # no descriptor is left: it goes through the transport
+            self.sock_send = self._duplicate.send
+        return self.sock_send
 
     def push(self, frame: bytes, *, live: bool = False) -> None:
         """Send `frame` at the end of this tick, or when the reader has made room."""
@@ -119,35 +146,38 @@ class Outbox:
             # Else the group's next run, which goes to the transport directly, would come before this one. What does
             # not leave now keeps the transport held.
             self._flush()
-        if not self.idle or self.transport in self._held:
+        if not self.idle:
             self.push(frames, live=True)
-            return
-        if self._is_closed():
+        elif self._is_closed():
             self.discard()
+        else:
+            self.take_over(frames)
+
+    def take_over(self, rest: bytes) -> None:
+        """Write what the kernel did not take of frames that were sent directly; what follows waits behind it."""
+        if self._stopped:
             return
         try:
-            self.transport.write(frames)
+            self.transport.write(rest)
         except (RuntimeError, OSError):
             self.discard()
             return
-        if self.transport.get_write_buffer_size() >= WINDOW_BYTES:
-            self.filled()
-
-    def filled(self) -> None:
-        """The transport was given its window: what follows waits here until the reader has made room."""
-        if not self._stopped:
+        if self.transport.get_write_buffer_size():
             self._start_pump()
 
     def leave(self) -> None:
         """The socket is in no hub any more, and nothing is written to it."""
         self.discard()
-        self._held.discard(self.transport)
+        if self.sock_send is not None:
+            self._held.discard(self.sock_send)
         self._held = set()
 
     def discard(self) -> None:
         """Forget what waits and take nothing more."""
         self._stopped = True
-        self._held.add(self.transport)
+        self._hold()
+        if self._duplicate is not None:
+            self._duplicate.close()  # the connection ends when both descriptors are closed
         self._waiting.clear()
         self._waiting_bytes = self._live = 0
         self._tell_progress()
@@ -169,18 +199,23 @@ class Outbox:
         self._flush_due = False
         if self._pump is None and not self._stopped:
             self._write(WINDOW_BYTES - self.transport.get_write_buffer_size())
-            if self._waiting:
+            if self.backlog:
                 self._start_pump()
+
+    def _hold(self) -> None:
+        if self.sock_send is not None:
+            self._held.add(self.sock_send)
 
     def _start_pump(self) -> None:
         if self._pump is None:
-            self._held.add(self.transport)
+            self._hold()
+            metrics.SLOW_SOCKETS.inc()
             self._pump = self._loop.create_task(self._run_pump())
 
     async def _run_pump(self) -> None:
-        """Write as the reader makes room, until the transport holds less than its mark and nothing waits here."""
+        """Write as the reader makes room, until nothing waits here or in the transport."""
         try:
-            while not self._stopped and (self._waiting or self.transport.get_write_buffer_size() > HIGH_WATER_BYTES):
+            while self.backlog:
                 self._write(WINDOW_BYTES - self.transport.get_write_buffer_size())
                 await self._drain()
                 self._tell_progress()
@@ -189,8 +224,9 @@ class Outbox:
             self.discard()
         finally:
             self._pump = None
-            if not self._stopped:
-                self._held.discard(self.transport)
+            metrics.SLOW_SOCKETS.dec()
+            if not self._stopped and self.sock_send is not None:
+                self._held.discard(self.sock_send)
             self._tell_progress()
 
     def _write(self, room: int) -> None:

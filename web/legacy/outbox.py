@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from itertools import accumulate
 
 from web.legacy.translation import Batch, Translations
-from web.outbox import Outbox
+from web.outbox import Outbox, Send
 
 WAITING_MESSAGES = 1_000
 # Presence is no message that anybody waits for: it must not be what fails a slow reader.
@@ -16,7 +16,7 @@ PRESENCE_WAITING = WAITING_MESSAGES // 2
 class LegacyOutbox(Outbox):
     """An outbox that is given frames of events, as every subscription's is, and sends what old apps know of them.
 
-    `on_slow` is called once, when 1,000 messages wait. The hub must not write to the transport itself: it would write
+    `on_slow` is called once, when 1,000 messages wait. The hub must not send to the socket itself: it would send
     events. So the subscription never tells it that it may (`on_front`).
     """
 
@@ -34,7 +34,7 @@ class LegacyOutbox(Outbox):
         drain: Callable[[], Awaitable[None]],
         is_closed: Callable[[], bool],
         on_slow: Callable[[], None],
-        held: set[asyncio.WriteTransport],
+        held: set[Send],
     ) -> None:
         super().__init__(transport, drain=drain, is_closed=is_closed, on_slow=on_slow, held=held)
         self._user = user

@@ -22,24 +22,28 @@ class Member:
 
     group = "g"
 
-    def __init__(self, to: Hub, head: int, transport: FakeTransport | None = None, *, live: bool = True) -> None:
-        self.transport = transport if transport is not None else FakeTransport()
+    def __init__(self, to: Hub, head: int, *, live: bool = True, socket: "Member | None" = None) -> None:
+        """`socket`: whose socket it is, if it is not the first to follow by it."""
+        self.transport = socket.transport if socket is not None else FakeTransport()
         self.start = self.cursor = head
         self.runs: list[Run] = []
         self.buffer: list[LiveEvent] = []
         self.live = False
         self.slow = False
         self.hub = to
-        self.outbox = Outbox(
+        self.outbox = socket.outbox if socket is not None else self._outbox()
+        to.follow(KEY, self)
+        if live:
+            self.go_live()
+
+    def _outbox(self) -> Outbox:
+        return Outbox(
             self.transport,  # type: ignore[arg-type]
             drain=self.transport.drain,
             is_closed=lambda: False,
             on_slow=self.on_slow,
-            held=to.held,
+            held=self.hub.held,
         )
-        to.follow(KEY, self)
-        if live:
-            self.go_live()
 
     def go_live(self) -> None:
         """As a subscription whose answer came: what was kept meanwhile is written, and the hub told."""
@@ -122,10 +126,8 @@ class Play:
     async def live(self, which: int) -> None:
         self.members[which % len(self.members)].go_live()
 
-    async def fill(self, which: int) -> None:
-        member = self.members[which % len(self.members)]
-        member.transport.fill(WINDOW_BYTES)
-        member.outbox.filled()
+    async def stall(self, which: int) -> None:
+        self.members[which % len(self.members)].transport.stall(after=which)
 
     async def read(self, which: int) -> None:
         self.members[which % len(self.members)].transport.take_all()
@@ -143,7 +145,7 @@ class Play:
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["publish", "publish", "flush", "turn", "join", "leave", "live", "fill", "read", "reply"]),
+        st.sampled_from(["publish", "publish", "flush", "turn", "join", "leave", "live", "stall", "read", "reply"]),
         st.integers(0, 5),
     ),
     max_size=60,
@@ -212,19 +214,17 @@ def beside(one: Member, world: Hub) -> None:
 
 async def test_what_one_socket_gets_of_several_groups_in_a_tick_is_one_write() -> None:
     world = Hub()
-    transport = FakeTransport()
-    one = Member(world, 0, transport)
+    one = Member(world, 0)
     beside(one, world)
     world.publish(KEY, event(1))
     world.publish(b"h", event(1))
     await turns()
-    assert transport.writes == [b"1 1 "]
+    assert one.transport.writes == [b"1 1 "]
 
 
 async def test_a_groups_events_stay_in_order_behind_a_reply_that_waits_beside_another_groups() -> None:
     world = Hub()
-    transport = FakeTransport()
-    one = Member(world, 0, transport)
+    one = Member(world, 0)
     beside(one, world)
     one.outbox.push(b"reply ")
     world.publish(KEY, event(1))
@@ -233,7 +233,7 @@ async def test_a_groups_events_stay_in_order_behind_a_reply_that_waits_beside_an
     world.publish(KEY, event(2))
     world.flush()
     await turns()
-    assert b"".join(transport.writes) == b"reply 1 1 2 "
+    assert b"".join(one.transport.writes) == b"reply 1 1 2 "
 
 
 async def test_a_run_that_cannot_be_given_out_breaks_everybodys_and_the_next_ones_are_given(
@@ -322,7 +322,7 @@ async def test_another_subscription_of_the_same_socket_gets_nothing_twice(monkey
     world.flush()
     await asyncio.sleep(0)  # the first has got it
     world.unfollow(KEY, members[2])
-    again = Member(world, 1, members[2].transport)  # answered by an owner who knew the event already
+    again = Member(world, 1, socket=members[2])  # answered by an owner who knew the event already
     world.publish(KEY, event(2))
     await world.close()
     await turns()
@@ -363,6 +363,7 @@ async def test_nothing_is_written_past_what_waits_in_the_outbox() -> None:
 async def test_whose_window_is_full_is_not_written_to_until_it_has_read() -> None:
     world = Hub()
     member = Member(world, 0)
+    member.transport.stall()
     world.publish(KEY, event(1, size=WINDOW_BYTES))
     world.flush()
     world.publish(KEY, event(2))
@@ -415,19 +416,62 @@ async def test_what_is_written_is_counted() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 100])
-async def test_whose_transport_fills_by_small_events_is_found_out(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("after", [0, 1, 3, 999, 1004, 2500])
+async def test_what_the_kernel_does_not_take_of_a_frame_comes_before_the_next(
+    after: int, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(followers, "CHUNK", chunk)
     world = Hub()
     members = [Member(world, 0) for _ in range(5)]
-    last = 2 * WINDOW_BYTES // 1000
-    for seq in range(1, last + 1):
+    members[2].transport.stall(after)
+    for seq in range(1, 11):
         world.publish(KEY, event(seq, size=1000))
         await given_out(world)
+    assert members[2].seqs() == list(range(1, 2 + after // 1003))  # and what was begun
+    assert world.held == {members[2].outbox.sock_send}
+    members[2].transport.take_all()
     await turns()
-    most = WINDOW_BYTES + followers.LOOK_BYTES + 2000
-    assert [member.transport.buffered <= most for member in members] == [True] * 5
-    for _ in range(5):
-        for member in members:
-            member.transport.take_all()
-        await turns()
-    assert [member.seqs() for member in members] == [list(range(1, last + 1))] * 5
+    assert [member.seqs() for member in members] == [list(range(1, 11))] * 5
+    assert not world.held
+    for member in members:
+        member.runs.clear()
+    world.publish(KEY, event(11))
+    await given_out(world)
+    assert [len(member.runs) for member in members] == [0, 0, 1, 0, 0]  # it takes its place in front with this one
+    world.publish(KEY, event(12))
+    await given_out(world)
+    assert [len(member.runs) for member in members] == [0, 0, 1, 0, 0]
+
+
+async def test_whose_socket_cannot_be_duplicated_gets_everything_through_the_transport(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def dup(_: FakeTransport) -> None:
+        raise OSError(24, "Too many open files")
+
+    world = Hub()
+    with monkeypatch.context() as full:
+        full.setattr(FakeTransport, "dup", dup)
+        members = [Member(world, 0) for _ in range(2)]
+        for seq in (1, 2):
+            world.publish(KEY, event(seq))
+            await given_out(world)
+        assert [len(member.runs) for member in members] == [2, 2]
+    world.publish(KEY, event(3))
+    await given_out(world)
+    world.publish(KEY, event(4))
+    await given_out(world)
+    assert [len(member.runs) for member in members] == [3, 3]  # descriptors are free again: they came to the front
+    assert [member.seqs() for member in members] == [[1, 2, 3, 4]] * 2
+
+
+async def test_a_descriptor_lives_no_longer_than_what_is_written() -> None:
+    world = Hub()
+    ends = [Outbox.finish, Outbox.discard, Outbox.leave]
+    members = [Member(world, 0) for _ in ends]
+    world.publish(KEY, event(1))
+    await turns()
+    assert [member.transport.duplicates for member in members] == [1, 1, 1]
+    for member, end in zip(members, ends, strict=True):
+        end(member.outbox)
+    assert [member.transport.duplicates for member in members] == [0, 0, 0]

@@ -1,10 +1,12 @@
 """The traps of writing beneath aiohttp, on uvloop and real sockets as in a gateway (design §5)."""
 
 import asyncio
+import contextlib
 import itertools
 import socket
 import struct
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +22,7 @@ from web.outbox import LIVE_LIMIT_BYTES, WINDOW_BYTES
 from web.session import Session
 
 WITHIN_S = 20
-TEXT, CLOSE = 0x81, 0x88
+TEXT, CLOSE, PING = 0x81, 0x88, 0x89
 RECEIVE_BUFFER_BYTES = 65_536
 
 numbers = itertools.count()
@@ -186,13 +188,14 @@ async def read_to_the_end(wire: Wire) -> tuple[list[tuple[int, bytes]], bytes]:
     while not frames or frames[-1][0] != CLOSE:
         frames.append(await wire.frame())
     rest = b""
-    try:
-        async with asyncio.timeout(0.2):
-            while more := await wire.reader.read(65_536):
-                rest += more
-    except TimeoutError:
-        wire.send(CLOSE, frames[-1][1][:2])
-        rest += await asyncio.wait_for(wire.reader.read(), WITHIN_S)
+    with contextlib.suppress(ConnectionResetError):  # it went with what it had not read of ours
+        try:
+            async with asyncio.timeout(0.2):
+                while more := await wire.reader.read(65_536):
+                    rest += more
+        except TimeoutError:
+            wire.send(CLOSE, frames[-1][1][:2])
+            rest += await asyncio.wait_for(wire.reader.read(), WITHIN_S)
     wire.writer.close()
     return frames, rest
 
@@ -317,5 +320,66 @@ def test_a_reader_in_the_middle_of_others_that_stalls_gets_the_rest_in_order() -
             wires[1].writer.transport.resume_reading()  # type: ignore[attr-defined]
             expected = list(range(2 + 40 * round_, 42 + 40 * round_))
             assert [await wire.seqs(40) for wire in wires] == [expected] * 3
+
+    on_uvloop(run)
+
+
+def test_a_second_descriptor_is_not_kept_however_a_socket_ends() -> None:
+    def descriptors_of(inode: Path) -> int:
+        found = 0
+        for entry in Path("/proc/self/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                found += entry.readlink() == inode
+        return found
+
+    async def ended(gateway: Gateway, act: Callable[[Wire, Session], None]) -> int:
+        """How many descriptors of a socket in front of its group are open while it lives; none is when this returns."""
+        wire = await Wire.subscribed(gateway, "bob")
+        seq = post(gateway.world)
+        assert await wire.seqs(1) == [seq]
+        session = session_of(gateway, "bob")
+        inode = Path(f"/proc/self/fd/{session._transport.get_extra_info('socket').fileno()}").readlink()
+        living = descriptors_of(inode)
+        act(wire, session)
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionResetError):
+            await read_to_the_end(wire)
+        async with asyncio.timeout(WITHIN_S):
+            while descriptors_of(inode) or len(gateway.sessions):
+                await asyncio.sleep(0.01)
+        return living
+
+    async def run(gateway: Gateway) -> None:
+        assert [await ended(gateway, act) for act, _ in ENDS.values()] == [2] * len(ENDS)
+        assert await ended(gateway, lambda wire, _: wire.reset()) == 2
+        assert await ended(gateway, lambda _, session: session.abort()) == 2
+
+    on_uvloop(run)
+
+
+def test_a_frame_that_the_kernel_takes_a_part_of_is_whole_at_the_reader() -> None:
+    async def run(gateway: Gateway) -> None:
+        wires = [await Wire.subscribed(gateway, user) for user in ("alice", "bob", "carol")]
+        wires[1].writer.transport.pause_reading()  # type: ignore[attr-defined]
+        count = 0
+        # Odd sizes, as fast as they come: the kernel's buffer ends in the middle of a frame, again and again.
+        while not gateway.world.hub.held:
+            post(gateway.world, "x" * (1 + 977 * count % 15_000))
+            count += 1
+            await asyncio.sleep(0)
+        for _ in range(20):
+            post(gateway.world, "y" * 333)
+            session_of(gateway, "bob").beat(0)  # a ping in between
+            count += 1
+        wires[1].writer.transport.resume_reading()  # type: ignore[attr-defined]
+        expected = list(range(2, 2 + count))
+        got = await asyncio.gather(*(wire.seqs(count) for wire in (wires[0], wires[2])))
+        assert got == [expected] * 2
+        seqs = []
+        while len(seqs) < count:
+            first, payload = await wires[1].frame()
+            assert first in {TEXT, PING}
+            if first == TEXT and (seq := msgspec.json.decode(payload).get("seq")):
+                seqs.append(seq)
+        assert seqs == expected
 
     on_uvloop(run)
