@@ -10,9 +10,8 @@ import msgspec
 
 from app.domain.commands import COMMANDS
 from app.domain.outcomes import Rejection
-from app.reads import Answer
 from app.telemetry import logger
-from web import frames, metrics
+from web import batch, frames, metrics
 from web.commander import UNAVAILABLE, Accepted, Commander, Result
 from web.hub import Hub
 from web.lanes import Done, Lanes
@@ -20,6 +19,7 @@ from web.outbox import Outbox
 from web.presence import Presence
 from web.questions import read_for, told
 from web.reads_client import ReadPort, UnavailableError
+from web.refusals import INTERNAL, NO_OWNER
 from web.requests import (
     History,
     Members,
@@ -33,16 +33,12 @@ from web.requests import (
     to_ask,
     to_command,
 )
-from web.subscriptions import Prepared, Subscriptions, without_page
+from web.subscriptions import Subscriptions, begins, without_page
 
 # A client that asks faster than it is answered is not read from; nothing of it is dropped.
 IN_FLIGHT = 256
 ASKING = 8  # reads of one socket that are answered at a time: an answer may hold a page
 BATCHING = 4  # batches of one socket whose groups are followed, and their events kept, before their reply
-BATCH_PAGES_BYTES = 1_048_576
-
-NO_OWNER = Rejection("unavailable", "the group's processor cannot be reached", temporary=True)
-INTERNAL = Rejection("internal", "this request failed here; the fault is ours")
 
 _log = logger("web")
 
@@ -225,7 +221,7 @@ class Conversation:
             answer = without_page(answer)  # this socket's replays wait for its reader: the page is fetched again then
         told = self._service.presence.state_of(answer, ask.group, self.user)
         state = {} if told is None else {"state": told}
-        self._reply(request, **_begins(ask.group, answer), **state)
+        self._reply(request, **begins(ask.group, answer), **state)
         self._subscriptions.establish(subscription, answer)
 
     def _subscribe_many(self, request: Request, ask: SubscribeMany) -> None:
@@ -252,35 +248,8 @@ class Conversation:
         self._spawn(request, work(), lambda: None, weight)
 
     async def _subscribe_all(self, request: Request, ask: SubscribeMany, deadline: float) -> None:
-        room = BATCH_PAGES_BYTES
-
-        async def one(item: Subscribe | tuple[str, Rejection]) -> Prepared:
-            nonlocal room
-            if isinstance(item, tuple):
-                return item[1]
-            try:
-                prepared = await self._subscriptions.prepare(item, deadline)
-            except UnavailableError:
-                return NO_OWNER
-            except Exception:  # noqa: BLE001 - an edge: the others of the batch are begun all the same
-                metrics.ERRORS.labels("subscribe").inc()
-                _log.exception("a subscription failed")
-                return INTERNAL
-            if isinstance(prepared, tuple):
-                room -= sum(len(bytes(frame)) for frame in prepared[1].frames)
-                if room < 0:
-                    prepared = (prepared[0], without_page(prepared[1]))
-            return prepared
-
-        groups = [item[0] if isinstance(item, tuple) else item.group for item in ask.items]
-        prepared = self._subscriptions.admit(await asyncio.gather(*(one(item) for item in ask.items)))
-        results: list[dict[str, Any]] = []
-        for group, each in zip(groups, prepared, strict=True):
-            if isinstance(each, Rejection):
-                results.append({"group": group, "ok": False, "error": frames.error_body(each)})
-            else:
-                results.append({"ok": True, **_begins(group, each[1])})
-        self._reply(request, results=results)
+        prepared = self._subscriptions.admit(await batch.prepare_all(self._subscriptions, ask.items, deadline))
+        self._reply(request, results=batch.results(ask.items, prepared))
         for each in prepared:
             if not isinstance(each, Rejection):
                 self._subscriptions.establish(*each)
@@ -311,7 +280,3 @@ class Conversation:
         done()
         if self._on_answered is not None and not self._in_flight:
             self._on_answered()
-
-
-def _begins(group: str, answer: Answer) -> dict[str, Any]:
-    return {"group": group, "seq": answer.seq, "from": answer.start, "recovered": answer.recovered}

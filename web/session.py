@@ -14,8 +14,9 @@ from app.telemetry import logger
 from web import frames, metrics
 from web.admissions import EXPIRED, REVOKED, Admissions
 from web.auth import Authenticator, Identity, Refused
-from web.conversation import INTERNAL, Conversation, Service
+from web.conversation import Conversation, Service
 from web.outbox import Outbox
+from web.refusals import INTERNAL
 from web.requests import TYPES, Auth, MalformedError, Request, parse, to_ask
 
 AUTHENTICATE_S = 10.0

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -168,3 +169,8 @@ class Subscriptions:
 def without_page(answer: Answer) -> Answer:
     """The answer without its first page of events: it is fetched again when its turn comes."""
     return msgspec.structs.replace(answer, frames=[], through=0)
+
+
+def begins(group: str, answer: Answer) -> dict[str, Any]:
+    """Where a subscription begins, as its reply says it (protocol §4)."""
+    return {"group": group, "seq": answer.seq, "from": answer.start, "recovered": answer.recovered}

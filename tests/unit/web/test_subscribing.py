@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from app.reads import ReadSubscription
+from app.reads import Answer, AnyRead, ReadEvents, ReadSubscription
 from tests.contract.client import Client
 from tests.unit.web.world import Gateway, World, running
-from web import conversation, frames
+from web import batch, conversation, frames
 from web.conversation import ASKING
 
 
@@ -93,6 +93,39 @@ async def test_each_group_of_a_batch_counts_among_the_requests_that_wait(
         assert (await bob.ask("ping"))["ok"]
     world.gate.set()
     assert [(await alice.next())["id"] for _ in range(2)] == [batch, later]  # alice was not read from meanwhile
+
+
+async def test_first_pages_beyond_what_a_batch_keeps_are_fetched_when_their_turn_comes(
+    gateway: Gateway, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await gateway.client()
+    await make(alice, *"abc")
+    frames_of = [world.log.group(group).frames for group in "abc"]
+    monkeypatch.setattr(batch, "PAGES_BYTES", len(b"".join(frames_of[0] + frames_of[1])))
+    reply = await alice.ask("subscribe", groups=[{"group": group, "after": 0} for group in "abc"])
+    events = [await alice.next() for _ in "abc"]
+    assert [result["from"] for result in reply["results"]] == [1, 1, 1]
+    assert sorted((event["group"], event["seq"]) for event in events) == [("a", 1), ("b", 1), ("c", 1)]
+    assert [read.group for read in world.reads if isinstance(read, ReadEvents)] == ["c"]
+
+
+async def test_a_group_of_a_batch_that_fails_is_refused_alone(
+    gateway: Gateway, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = await gateway.client()
+    await make(alice, *"abc")
+    answer = world.answer
+
+    def failing(read: AnyRead) -> Answer:
+        if read.group == "b":
+            raise RuntimeError("a bug")
+        return answer(read)
+
+    monkeypatch.setattr(world, "answer", failing)
+    reply = await alice.ask("subscribe", groups=[{"group": group} for group in "abc"])
+    told = ["ok" if each["ok"] else each["error"]["code"] for each in reply["results"]]
+    assert told == ["ok", "internal", "ok"]
+    assert followed(world, *"abc") == "ac"
 
 
 async def test_the_name_of_another_log_crowds_nobody_out_however_long_it_is(gateway: Gateway, world: World) -> None:
