@@ -5,7 +5,8 @@
         async for _ in room.updates():      # after every change, or several
             show(room.messages)
 
-It is fed by a subscription of its own and by pages of history; `standing` and `timeline` fold them.
+It is fed by a subscription of its own and by pages of history; `standing`, `timeline` and `presence_view` fold them,
+and `outbox` sends what is posted.
 """
 
 import asyncio
@@ -14,10 +15,11 @@ import uuid
 from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from auerbach_client.answers import GroupState, Online
 from auerbach_client.errors import AuerbachError, ChatError, EndedError
-from auerbach_client.frames import Event, Presence, Reset, Withheld
+from auerbach_client.frames import Event, Reset, Withheld
 from auerbach_client.messages import Message, Status
+from auerbach_client.outbox import Outbox
+from auerbach_client.presence_view import PresenceView
 from auerbach_client.standing import Standing
 from auerbach_client.timeline import Timeline
 
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from auerbach_client.client import Client
     from auerbach_client.subscription import Subscription
 
-# Echoes without an outcome: who posts faster than this is taken is told so.
-_MOST_PENDING = 1000
 _MOST_A_PAGE = 200
 
 _log = logging.getLogger("auerbach_client")
@@ -51,12 +51,10 @@ class Conversation:
         self.version = 0
         self._client = client
         self._recent = recent
-        self._most = most
         self._standing = Standing()
         self._timeline = Timeline("", most)
-        self._online: set[str] = set()
-        self._online_more = False
-        self._asking_online: asyncio.Task[None] | None = None
+        self._outbox = Outbox(client, group, self._timeline, own=self._own, on_change=self._changed)
+        self._presence = PresenceView(client, group, own=self._own, on_change=self._changed)
         self._run: Subscription | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._following: asyncio.Task[None] | None = None
@@ -74,10 +72,10 @@ class Conversation:
             ValueError: this client follows the group already.
         """
         self._run = self._client.subscribe(self.group)
-        self._run.on_presence = self._on_presence
+        self._run.on_presence = self._presence.take
         try:
             await self._run.__aenter__()
-            self._timeline = Timeline(self._client.hello.user, self._most)
+            self._timeline.user = self._client.hello.user
             if self._run.state is not None:
                 self._standing.begin(self._run.state)
             self._following = self._own(self._follow(self._run))
@@ -133,12 +131,12 @@ class Conversation:
     @property
     def online(self) -> frozenset[str]:
         """The users who are online, as far as was told: see `online_more`."""
-        return frozenset(self._online)
+        return frozenset(self._presence.users)
 
     @property
     def online_more(self) -> bool:
         """So many are online that `online` lacks some."""
-        return self._online_more
+        return self._presence.more
 
     @property
     def seq(self) -> int:
@@ -209,14 +207,11 @@ class Conversation:
         """
         if self._closed or self._following is None:
             raise RuntimeError("the conversation is closed")
-        if sum(echo.status is Status.PENDING for echo in self._timeline.echoes) >= _MOST_PENDING:
-            raise ChatError("overloaded", f"{_MOST_PENDING} messages are without an outcome", temporary=True)
         message = Message(
             self._client.hello.user, text, client_msg_id or uuid.uuid4().hex, reply_to, tuple(mentions), attributes,
             Status.PENDING,
         )  # fmt: skip
-        self._timeline.echo(message)
-        self._deliver(message)
+        self._outbox.post(message)
         return message
 
     def retry(self, message: Message) -> None:
@@ -224,19 +219,15 @@ class Conversation:
 
         That holds for 10 minutes from its first attempt, longer where the group is not busy (protocol §2).
         """
-        if message.status is Status.FAILED and message in self._timeline.echoes:
-            message.status, message.error = Status.PENDING, None
-            self._deliver(message)
+        self._outbox.retry(message)
 
     def discard(self, message: Message) -> None:
         """Show a failed message no longer. If it was taken after all, it comes as any other."""
-        if message.status is Status.FAILED and message in self._timeline.echoes:
-            self._timeline.echoes.remove(message)
-            self._changed()
+        self._outbox.discard(message)
 
     async def settled(self) -> None:
         """Wait until no message from here is pending."""
-        while any(echo.status is Status.PENDING for echo in self._timeline.echoes):
+        while self._outbox.pending:
             await self._news.wait()
 
     async def _follow(self, run: "Subscription") -> None:
@@ -264,30 +255,6 @@ class Conversation:
             # Woken when this task is done, so that who looks then sees that it is.
             asyncio.get_running_loop().call_soon(self._changed)
 
-    def _on_presence(self, told: GroupState | Presence | None) -> None:
-        match told:
-            case GroupState():
-                self._begin_online(told)
-            case Presence():
-                self._online.difference_update(told.left)
-                self._online.update(told.joined)
-                self._changed()
-            case None if self._asking_online is None:
-                self._asking_online = self._own(self._ask_online())
-
-    async def _ask_online(self) -> None:
-        """After a new connection: ask anew, for signals were missed."""
-        try:
-            self._begin_online(await self._client.presence(self.group))
-        except AuerbachError:
-            pass  # what is known is kept; the run says what is wrong
-        finally:
-            self._asking_online = None
-        self._changed()
-
-    def _begin_online(self, told: GroupState | Online) -> None:
-        self._online, self._online_more = set(told.online), told.online_more
-
     async def _begin_again(self) -> None:
         """All that was held is void: take the state and the newest messages anew, however long that is refused."""
         self._life += 1
@@ -297,35 +264,13 @@ class Conversation:
             try:
                 state = await self._client.state(self.group)
                 self._standing.begin(state)
-                self._begin_online(state)
+                self._presence.begin(state)
                 await self.older(self._recent)
             except ChatError as refused:
                 if not refused.temporary:
                     raise
             else:
                 return
-
-    def _deliver(self, message: Message) -> None:
-        self._own(self._send(message))
-        self._changed()
-
-    async def _send(self, message: Message) -> None:
-        assert message.text is not None
-        try:
-            ack = await self._client.send(
-                self.group, message.text, reply_to=message.reply_to, mentions=message.mentions or None,
-                attributes=message.attributes, client_msg_id=message.client_msg_id,
-            )  # fmt: skip
-            if ack.seq is None:
-                raise ChatError("internal", "an acknowledgement without a seq")
-            self._timeline.acknowledged(message, ack.seq, ack.at)
-        except AuerbachError as error:
-            self._timeline.failed(message, error)
-        except asyncio.CancelledError:
-            self._timeline.failed(message, EndedError("the conversation is closed; the message may come all the same"))
-            raise
-        finally:
-            self._changed()
 
     def _own(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

@@ -318,7 +318,7 @@ async def test_closing_ends_what_is_on_its_way_and_says_so(gateway: FakeGateway,
 async def test_echoes_without_an_outcome_are_bounded(
     gateway: FakeGateway, client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auerbach_client.conversation._MOST_PENDING", 3)
+    monkeypatch.setattr("auerbach_client.outbox._MOST_PENDING", 3)
     async with client() as alice:
         await alice.create_group("g", name="G")
         async with alice.conversation("g") as room:
