@@ -13,6 +13,10 @@ WITHIN_S = 20
 
 _instant = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.(\d{3}|\d{6}|\d{9}))?Z")
 
+# What it is told about a user, word by word (protocol §8).
+CONNECTED, DISCONNECTED = "client connected to the group", "client disconnected from the group"
+JOINED, LEFT = "client joined the group", "client leaved the group"
+
 # What it was told: a message as (user, text, instant), or something about a user as (user, text).
 Told = tuple[str, str, str] | tuple[str, str]
 

@@ -8,12 +8,13 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from tests.support.old_app import OldApp, address
+from app.domain.commands import CreateGroup, MemberSpec, Send
+from tests.support.old_app import CONNECTED, OldApp, address
 from tests.unit.web.world import World
 from web import http
 from web.legacy import door
 from web.legacy.channels import Channels
-from web.legacy.session import LegacyDoor
+from web.legacy.session import LegacyDoor, LegacySession
 from web.legacy.sessions import LegacySessions
 from web.legacy.translation import Translations
 from web.presence import Presence, PresenceChange
@@ -71,7 +72,7 @@ class LegacyGateway:
     async def member(self, group: str = "g", user: str = "alice") -> OldApp:
         """An old app that was told that it is connected."""
         app = await self.connect(group, user)
-        assert await app.next() == (user, "client connected to the group")
+        assert await app.next() == (user, CONNECTED)
         return app
 
 
@@ -107,3 +108,36 @@ async def until(look: Callable[[], Any], within_s: float = 15) -> None:
     async with asyncio.timeout(within_s):
         while not look():
             await asyncio.sleep(0.005)
+
+
+async def release_until(world: World, look: Callable[[], Any]) -> None:
+    """Let what was held go to the log, again and again, until `look` says so."""
+
+    def released() -> bool:
+        world.release()
+        return bool(look())
+
+    await until(released)
+
+
+def begin(world: World, *members: str) -> None:
+    """Group `g` of alice and others."""
+    others = tuple(MemberSpec(user) for user in members)
+    world.decide(CreateGroup(id="c", group="g", by="alice", name="G", members=others))
+
+
+def post(world: World, text: str, by: str = "alice") -> None:
+    """A message, in the log."""
+    key = f"{by} {text}"[:64]
+    world.decide(Send(id=key, group="g", by=by, client_msg_id=key, text=text))
+
+
+def texts(world: World) -> list[str]:
+    """What was posted."""
+    return [item["text"] for item in world.log.group("g").items.values()]
+
+
+def only(gateway: LegacyGateway) -> LegacySession:
+    """The one socket that there is."""
+    [session] = gateway.sessions._due
+    return session

@@ -10,9 +10,8 @@ from yarl import URL
 
 from app.domain import rules
 from app.domain.commands import CreateGroup, Send
-from tests.support.old_app import address
+from tests.support.old_app import CONNECTED, address
 from tests.unit.web.legacy_world import running
-from tests.unit.web.test_legacy_session import CONNECTED
 from tests.unit.web.world import World
 from web.legacy.address import PREFIX, BadAddressError, read_address
 
