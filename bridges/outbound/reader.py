@@ -1,7 +1,7 @@
 """The reader of the log for the way out: a thread with one consumer of the group that bridges share (design I4).
 
 Partitions come and go with the group's rebalances, all at once (Kafka's eager protocol): each assignment is a
-*generation*. It begins at places that were committed, or are found (`positions`); when it ends, what is under way is
+*generation*. It begins at places that were committed, or are found (`starts`); when it ends, what is under way is
 waited for, within a bound, and committed. What a generation hands over after its end counts for nothing.
 """
 
@@ -20,8 +20,9 @@ from app.log.records import RecordError
 from app.telemetry import logger
 from bridges.outbound import metrics
 from bridges.outbound.commits import commit, lag
-from bridges.outbound.positions import Log, Place, PositionError, committed_places, group_id
+from bridges.outbound.positions import PositionError, group_id
 from bridges.outbound.receiver import Loop, Receiver
+from bridges.outbound.starts import Starts
 from bridges.outbound.steps import Generation, Step, joined
 
 BATCH = 500
@@ -59,25 +60,20 @@ class Reader:
         earliest: bool,
         look: Callable[[], Layout],
     ) -> None:
-        """`look` gives the topics as they are, or raises TopicsError; `earliest`: where a bridge begins at first."""
+        """`look` and `earliest`: as for `Starts`."""
         self._waits_for: str | None = "its place in the log"
         self._unanswered = False
         self._bootstrap = bootstrap
         self._group = group_id(app_id)
         self._session_ms = round(1000 * session_timeout_s)
         self._receiver = receiver
-        self._earliest = earliest
-        self._look = look
+        self._starts = Starts(bootstrap, self._group, earliest=earliest, look=look)
         self._closing = threading.Event()
         self._to_loop = Loop(self._closing.set)
         self._room = threading.Semaphore(BATCHES_AHEAD)
         self._fault: Exception | None = None
         self._numbers = 0
         self._generation: Generation | None = None
-        # Fixed at the first look: what is written while partitions are not assigned yet is new, too.
-        self._first: Log | None = None
-        self._log: Log | None = None
-        self._layout: Layout | None = None
         self._thread = threading.Thread(target=self._run, name="amqp-out-reader", daemon=True)
 
     def start(self) -> None:
@@ -95,8 +91,9 @@ class Reader:
         A topic that was deleted and made again has its old name, and offsets that we take for ours.
         """
         self._unanswered = log_id is None
-        if log_id is not None and self._layout is not None and log_id != self._layout.log_id:
-            self._fault = PositionError(f"{topics.EVENTS} is another log now ({log_id}, it was {self._layout.log_id})")
+        read = self._starts.log_id
+        if log_id is not None and read is not None and log_id != read:
+            self._fault = PositionError(f"{topics.EVENTS} is another log now ({log_id}, it was {read})")
 
     @property
     def waits_for(self) -> str | None:
@@ -129,12 +126,7 @@ class Reader:
             self._closing.wait(random.uniform(LEAST_PAUSE_S, longest))
 
     def _read_log(self) -> None:
-        layout = self._look()
-        if self._layout is not None and layout.log_id != self._layout.log_id:
-            self._first = None
-        self._layout = layout
-        self._log = Log(self._bootstrap, layout)
-        self._first = self._first or self._log
+        self._starts.look()
         self._fault = None
         consumer = Consumer(
             kafka.settings(
@@ -240,14 +232,14 @@ class Reader:
         """Find the places and begin there; a failure is kept for `_follow`: what is raised here would be lost."""
         partitions = [each.partition for each in assigned]
         try:
-            places = self._places(consumer, partitions)
+            places = self._starts.places(consumer, partitions, self._closing.is_set)
         except Exception as failed:  # noqa: BLE001 - an edge: raised by `_follow`
             self._fault = failed
             consumer.unassign()
             return
         self._numbers += 1
-        assert self._layout is not None
-        generation = Generation(self._numbers, self._layout.log_id, places)
+        assert self._starts.log_id is not None
+        generation = Generation(self._numbers, self._starts.log_id, places)
         self._generation = generation
         begun = [TopicPartition(topics.EVENTS, p, place.offset) for p, place in places.items()]
         consumer.assign(begun)
@@ -258,17 +250,6 @@ class Reader:
         commit(consumer, generation, places, wait=True)
         self._waits_for = None
         _log.info("partitions assigned", partitions=sorted(places), generation=generation.number)
-
-    def _places(self, consumer: Consumer, partitions: list[int]) -> dict[int, Place]:
-        assert self._log is not None
-        assert self._first is not None
-        committed = committed_places(consumer, partitions, self._closing.is_set) if partitions else {}
-        return {
-            p: self._log.resume(p, committed[p], self._group)
-            if p in committed
-            else self._first.begin(p, earliest=self._earliest)
-            for p in partitions
-        }
 
     def _on_revoke(self, consumer: Consumer, _: list[TopicPartition]) -> None:
         self._end(consumer, FINISH_S)
