@@ -150,8 +150,12 @@ class Followers:
         for start in range(chunk, len(front), chunk):
             yield
             # Not to those who have left since: a CLOSE may be on its way, or another subscription begun.
-            rest = zip(sends[start : start + chunk], front[start : start + chunk], strict=True)
-            self._write([send for send, each in rest if self._front.get(send) is each], run)
+            pairs = zip(sends[start : start + chunk], front[start : start + chunk], strict=True)
+            rest = {send: each for send, each in pairs if self._front.get(send) is each}
+            # Nor past what has come to wait since: the reader may have made room that the transport does not know of.
+            late = [self._fall_behind(send, run.first - 1) for send in self._held & rest.keys()]
+            self._write([send for send in rest if send in self._front], run)
+            _tell(late, run)
 
     def _retreat(self, run: Run) -> None:
         """Take out of the front whoever cannot have `run` written there."""
@@ -161,9 +165,14 @@ class Followers:
         elif self._held:
             leaving = self._held & self._front.keys()
         for send in leaving:
-            follower = self._front.pop(send)
-            self._behind[follower] = None
-            follower.resume(self._cursor)
+            self._fall_behind(send, self._cursor)
+
+    def _fall_behind(self, send: Send, cursor: int) -> Follower:
+        """Take a follower, to whom everything up to `cursor` was sent, out of the front."""
+        follower = self._front.pop(send)
+        self._behind[follower] = None
+        follower.resume(cursor)
+        return follower
 
     def _write(self, sends: Collection[Send], run: Run) -> None:
         """Send to the sockets; what can be left out here is, because a frame costs little more than this."""

@@ -329,6 +329,35 @@ async def test_another_subscription_of_the_same_socket_gets_nothing_twice(monkey
     assert again.seqs() == [2]
 
 
+@pytest.mark.parametrize("read", [True, False])
+async def test_who_begins_to_wait_in_the_middle_of_a_fan_out_gets_the_run_behind_what_waits(
+    read: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followers, "CHUNK", 1)
+    world = Hub()
+    members = [Member(world, 0) for _ in range(3)]
+    world.publish(KEY, event(1))
+    world.flush()
+    await asyncio.sleep(0)  # the first has got it
+    last = members[2]
+    last.transport.stall(after=2)
+    last.outbox.push(b"7 7 7 ")
+    last.outbox._flush()
+    if read:
+        last.transport.stall(after=100)  # the kernel has room again, and the transport does not know of it yet
+    await given_out(world)
+    assert last.transport.writes == [b"7 7 7 "]
+    last.transport.take_all()
+    await turns()
+    assert b"".join(last.transport.writes) == b"7 7 7 1 "
+    world.publish(KEY, event(2))
+    await given_out(world)
+    world.publish(KEY, event(3))
+    await given_out(world)
+    assert [member.seqs() for member in members] == [[1, 2, 3], [1, 2, 3], [7, 7, 7, 1, 2, 3]]
+    assert [len(member.runs) for member in members] == [0, 0, 2]  # it is in front again
+
+
 async def test_who_goes_live_before_its_turn_in_a_fan_out_is_not_taken_for_served(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
