@@ -157,6 +157,11 @@ class Outbox:
         """Write what the kernel did not take of frames that were sent directly; what follows waits behind it."""
         if self._stopped:
             return
+        if self.transport.is_closing():
+            # After an `abort` it drops what it is given, and says nothing: with a second descriptor the reader would
+            # get the rest of the run behind the hole.
+            self.discard()
+            return
         try:
             self.transport.write(rest)
         except (RuntimeError, OSError):
@@ -211,6 +216,7 @@ class Outbox:
             self._hold()
             metrics.SLOW_SOCKETS.inc()
             self._pump = self._loop.create_task(self._run_pump())
+            self._pump.add_done_callback(_one_fewer)  # it counts even if it is cancelled before it begins
 
     async def _run_pump(self) -> None:
         """Write as the reader makes room, until nothing waits here or in the transport."""
@@ -220,12 +226,14 @@ class Outbox:
                 await self._drain()
                 self._tell_progress()
                 await asyncio.sleep(0)  # a kernel that takes everything must not let one socket hold the loop
+            if self.transport.is_closing():
+                self.discard()  # what waited there may be lost
         except (RuntimeError, OSError):
             self.discard()
         finally:
             self._pump = None
-            metrics.SLOW_SOCKETS.dec()
-            if not self._stopped and self.sock_send is not None:
+            # Not where it was cancelled: what waits is still to come first.
+            if not self._stopped and not self.backlog and self.sock_send is not None:
                 self._held.discard(self.sock_send)
             self._tell_progress()
 
@@ -251,3 +259,7 @@ class Outbox:
             self.transport.write(taken[0] if len(taken) == 1 else b"".join(taken))
         except (RuntimeError, OSError):
             self.discard()  # uvloop raises for a transport that has just gone: its handler is ending
+
+
+def _one_fewer(_: object) -> None:
+    metrics.SLOW_SOCKETS.dec()

@@ -8,7 +8,8 @@ import pytest
 import uvloop
 
 from tests.support.fake_transport import FakeTransport
-from web.outbox import LIVE_LIMIT_BYTES, WINDOW_BYTES, Outbox
+from web import metrics
+from web.outbox import LIVE_LIMIT_BYTES, WINDOW_BYTES, Outbox, Send
 
 
 class Rig:
@@ -16,11 +17,13 @@ class Rig:
         self.transport = FakeTransport()
         self.closed = False
         self.slow = 0
+        self.held: set[Send] = set()
         self.outbox = Outbox(
             self.transport,  # type: ignore[arg-type]
             drain=self.transport.drain,
             is_closed=lambda: self.closed,
             on_slow=self._on_slow,
+            held=self.held,
         )
 
     def _on_slow(self) -> None:
@@ -130,6 +133,62 @@ async def test_finish_hands_everything_over_before_a_close() -> None:
     rig.outbox.push(b"late")
     await turns()
     assert rig.transport.writes[1:] == [b"bye"]
+
+
+async def test_what_an_aborted_transport_drops_is_the_last_that_was_sent() -> None:
+    rig = Rig()
+    send = rig.outbox.direct()
+    assert send is not None
+    rig.transport.closing = True
+    rig.outbox.take_over(b"the rest")
+    assert (rig.transport.writes, rig.transport.duplicates) == ([], 0)
+    assert rig.held == {send}
+    assert rig.outbox.direct() is None
+
+
+async def test_what_waited_in_a_transport_that_was_aborted_is_the_last_that_was_sent() -> None:
+    rig = Rig()
+    send = rig.outbox.direct()
+    rig.transport.stall()
+    rig.outbox.take_over(b"the rest")
+    await turns()
+    rig.transport.closing = True
+    rig.transport.take_all()  # as the end of a connection does
+    await turns()
+    assert (rig.held, rig.transport.duplicates) == ({send}, 0)
+
+
+@pytest.mark.parametrize("begun", [True, False])
+async def test_a_pump_that_is_cancelled_is_not_counted_and_lets_nobody_past_what_waits(begun: bool) -> None:
+    before = metrics.SLOW_SOCKETS._value.get()
+    rig = Rig()
+    send = rig.outbox.direct()
+    rig.transport.stall()
+    rig.outbox.take_over(b"the rest")
+    assert metrics.SLOW_SOCKETS._value.get() == before + 1
+    if begun:
+        await turns()
+    assert rig.outbox._pump is not None
+    rig.outbox._pump.cancel()
+    await turns()
+    assert metrics.SLOW_SOCKETS._value.get() == before
+    assert rig.held == {send}
+
+
+async def test_a_socket_is_slow_until_its_reader_has_everything_or_it_has_ended() -> None:
+    before = metrics.SLOW_SOCKETS._value.get()
+    for end in (FakeTransport.take_all, None):
+        rig = Rig()
+        rig.transport.stall()
+        rig.outbox.push(b"x" * 3 * WINDOW_BYTES)
+        await turns()
+        assert metrics.SLOW_SOCKETS._value.get() == before + 1
+        if end is None:
+            rig.outbox.leave()
+        rig.transport.take_all()
+        await turns()
+        assert metrics.SLOW_SOCKETS._value.get() == before
+        assert not rig.held
 
 
 async def _to_a_closed_uvloop_transport(outbox_of: Callable[[Any, Callable[[], Awaitable[None]]], Outbox]) -> None:
