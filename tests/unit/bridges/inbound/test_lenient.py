@@ -1,7 +1,7 @@
 """pamqp made tolerant: what it raises on is kept as bytes, and what it can decode is decoded as before.
 
 That RabbitMQ really delivers such messages, and that the queue goes on, is held by
-tests/integration/test_amqp_inbound.py.
+tests/integration/amqp_inbound/test_messages.py.
 """
 
 import struct

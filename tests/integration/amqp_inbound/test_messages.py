@@ -1,16 +1,14 @@
 """AMQP in on a real RabbitMQ and a real Kafka: what each message of the user service becomes (protocol §8)."""
 
-import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
-from confluent_kafka import Message
 
 from app.domain.events import Event, GroupCreated, MemberJoined, MemberRemoved, NewMember
-from app.kafka import topics
-from app.kafka.leaders import wait_led
 from tests.support import raw_amqp
+from tests.support.amqp_headers import REFUSED, STRANGE, UNDECODABLE
+from tests.support.amqp_in import letter, letters
 from tests.support.bridges import Bridge, UserService, body
 from tests.support.driver import Driver
 from tests.support.processors import processors
@@ -18,7 +16,6 @@ from tests.support.rabbit import Rabbit
 from tests.support.raw_amqp import entry, message_type, table, text
 from tests.support.waiting import eventually
 
-PARTITIONS = 2
 QUEUE = "in-messages"
 # Protocol §8's own bytes.
 CREATED_G1 = bytes.fromhex("04673104753106416461104c6f76656c6163651e616461406578616d706c652e6f7267")
@@ -35,13 +32,11 @@ class Service:
 
 
 @pytest.fixture(scope="module")
-def service(module_broker: str, rabbit: Rabbit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    wait_led(module_broker, topics.create(module_broker, "auerbach", PARTITIONS, 1), PARTITIONS)
-    driver = Driver(module_broker)
+def service(driver: Driver, rabbit: Rabbit, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     data = tmp_path_factory.mktemp("in")
     with processors(driver, data, 1) as (processor,):
         processor.start_open()
-        bridge = Bridge(data, module_broker, rabbit, settings={"USER_SERVICE_EVENT_QUEUE": QUEUE})
+        bridge = Bridge(data, driver.bootstrap, rabbit, settings={"USER_SERVICE_EVENT_QUEUE": QUEUE})
         try:
             bridge.start_ready()
             users = UserService(rabbit)
@@ -53,21 +48,6 @@ def service(module_broker: str, rabbit: Rabbit, tmp_path_factory: pytest.TempPat
 
 def kinds(events: list[Event]) -> list[str]:
     return [event.kind for event in events]
-
-
-def letters(driver: Driver, containing: bytes) -> list[Message]:
-    """The dead letters whose value or headers have these bytes."""
-    return [
-        m
-        for m in driver.read(topics.DEAD_LETTERS)
-        if containing in (m.value() or b"") or any(containing in (v or b"") for _, v in m.headers() or [])
-    ]
-
-
-def letter(driver: Driver, containing: bytes) -> dict[str, bytes | None]:
-    """The headers of the one dead letter with these bytes."""
-    (found,) = eventually(lambda: letters(driver, containing), within_s=20, what="a dead letter")
-    return dict(found.headers())
 
 
 def test_a_creation_joins_its_creator_as_the_owner_by_nobody(service: Service, new_group: Callable[[], str]) -> None:
@@ -207,34 +187,6 @@ def test_messages_of_one_id_but_other_contents_all_have_their_effect(
     assert len(service.driver.wait_for_events(group, 3)) == 3
 
 
-REFUSED = {
-    "no headers": ((0, b""), "no headers"),
-    "empty headers": (raw_amqp.properties(table()), "no headers"),
-    "no message_type": (raw_amqp.properties(table(entry(b"x", b"I", b"\0\0\0\1"))), "no message_type"),
-    "an unknown type": (raw_amqp.properties(table(message_type("GROUP_RENAMED"))), "unknown message_type"),
-    "another case": (raw_amqp.properties(table(message_type("group_deleted"))), "unknown message_type"),
-    "an integer": (raw_amqp.properties(table(entry(b"message_type", b"I", b"\0\0\0\1"))), "unknown message_type"),
-    "a boolean": (raw_amqp.properties(table(entry(b"message_type", b"t", b"\1"))), "unknown message_type"),
-    "nothing": (raw_amqp.properties(table(entry(b"message_type", b"V", b""))), "unknown message_type"),
-    "a byte array": (
-        raw_amqp.properties(table(entry(b"message_type", b"x", text(b"GROUP_DELETED")))),
-        "unknown message_type",
-    ),
-    "bytes that are no text": (
-        raw_amqp.properties(table(entry(b"message_type", b"S", text(b"\xff\xfe")))),
-        "unknown message_type",
-    ),
-    "a table": (
-        raw_amqp.properties(table(entry(b"message_type", b"F", table(message_type("GROUP_DELETED"))))),
-        "unknown message_type",
-    ),
-    "an array": (
-        raw_amqp.properties(table(entry(b"message_type", b"A", text(b"S" + text(b"GROUP_DELETED"))))),
-        "unknown message_type",
-    ),
-}
-
-
 @pytest.mark.parametrize("case", list(REFUSED))
 def test_a_message_with_wrong_headers_is_put_aside_and_the_next_one_served(
     service: Service, new_group: Callable[[], str], case: str
@@ -249,23 +201,6 @@ def test_a_message_with_wrong_headers_is_put_aside_and_the_next_one_served(
     headers = letter(service.driver, group.encode())
     assert (headers["reason"] or b"").decode().startswith(reason)
     assert headers["topic"] == f"amqp:{QUEUE}".encode()
-
-
-def nested(kind: bytes, depth: int) -> bytes:
-    value = b""
-    for _ in range(depth):
-        value = (b"\1a" if kind == b"F" else b"") + kind + struct.pack(">I", len(value)) + value
-    return value
-
-
-# What RabbitMQ 3.10 takes and pamqp 4.0.1 raises on; without `bridges.inbound.lenient` each of them ends the
-# connection, and comes back for ever.
-UNDECODABLE = {
-    "an instant in the year 584556019": entry(b"t", b"T", b"\xff" * 8),
-    "a name that is not UTF-8": entry(b"\xff\xfe", b"I", b"\0\0\0\1"),
-    "tables 10,000 deep": nested(b"F", 10_000),
-    "arrays 20,000 deep": entry(b"a", b"A", text(nested(b"A", 20_000))),
-}
 
 
 @pytest.mark.parametrize("case", list(UNDECODABLE))
@@ -297,36 +232,6 @@ def test_an_instant_of_a_property_that_cannot_be_decoded_does_not_stop_the_queue
 
     service.driver.wait_for_events(group, 1)
     assert letter(service.driver, group.encode())["reason"] == b"undecodable headers"
-
-
-STRANGE = {
-    "a decimal": entry(b"d", b"D", b"\xff\xff\xff\xff\xff"),
-    "an instant": entry(b"d", b"T", struct.pack(">Q", 1_700_000_000)),
-    "nothing": entry(b"d", b"V", b""),
-    "bytes": entry(b"d", b"x", text(b"\xff\x00")),
-    "an array": entry(b"d", b"A", text(b"I\0\0\0\1S" + text(b"\xff"))),
-    "a table": entry(b"d", b"F", table(message_type("GROUP_DELETED"))),
-    "numbers": b"".join(
-        entry(kind, kind, value)
-        for kind, value in {
-            b"b": b"\xff",
-            b"B": b"\xff",
-            b"s": b"\xff" * 2,
-            b"u": b"\xff" * 2,
-            b"I": b"\xff" * 4,
-            b"i": b"\xff" * 4,
-            b"l": b"\xff" * 8,
-            b"L": b"\xff" * 8,
-            b"f": struct.pack(">f", 1.5),
-            b"d": struct.pack(">d", 1.5),
-        }.items()
-    ),
-    "text that is not UTF-8": entry(b"d", b"S", text(b"\xff\xfe")),
-    "one header of 100 KiB": entry(b"d", b"S", text(b"v" * 102_400)),
-    "100 KiB of headers": b"".join(entry(b"%d" % i, b"S", text(b"v" * 20)) for i in range(3500)),
-    "what the AMQP 1.0 plugin adds": entry(b"x-amqp-1.0-properties", b"x", text(b"\x00\x53\x73\xc0\x01\x00"))
-    + entry(b"x-amqp-1.0-app-properties", b"x", text(b"\x00\x53\x74\xc1\x01\x00")),
-}
 
 
 @pytest.mark.parametrize("case", list(STRANGE))
