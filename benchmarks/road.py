@@ -14,8 +14,9 @@ import click
 
 from benchmarks.figures import Figure, load_now, ratios, say, tell
 from benchmarks.lab import Lab, lab
+from benchmarks.limits import topics
 from benchmarks.road_cost import DRIVER, Processes, broker_pid, pids_of
-from benchmarks.road_limits import bare_kafka, bare_send_s, make_topics
+from benchmarks.road_limits import bare_kafka, bare_send_s
 from benchmarks.road_members import Members, Outcome, Shape, members, percentile
 from benchmarks.road_search import highest
 
@@ -55,7 +56,7 @@ def main(
     limits: Rows = {}
     found: list[Figure] = []
     with lab(partitions) as service:
-        make_topics(service)
+        topics.make(service.bootstrap, partitions)
         ports, processes = _start(service, processors, gateways)
         with members(service, ports, list(rows)) as road:
             for shape in rows:

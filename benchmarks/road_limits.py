@@ -8,19 +8,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from confluent_kafka import Consumer, Message, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 
 from app.domain.events import encode_event
-from app.kafka import consumer, topics
+from app.kafka import consumer
 from app.log.records import CommandPlace, event_headers
-from benchmarks.lab import APP_ID, Lab, post, producer, record
+from benchmarks.lab import Lab, post, producer, record
+from benchmarks.limits import topics
 from benchmarks.members import EPOCH, HEAD, event
 from benchmarks.road_cost import cpu_s
 from benchmarks.send_loop import send_loop
 from web.frames import text_frame
 
-_COMMANDS, _EVENTS = "bench.commands", "bench.events"
-_TOPIC_S = 30
 _DRAIN_S = 10.0
 _EVENT = encode_event(event(HEAD))
 _HEADERS = event_headers(
@@ -37,20 +35,12 @@ class BareKafka:
     took_ms: list[float]
 
 
-def make_topics(service: Lab) -> None:
-    """Two topics with the settings of the commands and the events."""
-    specs = {spec.name: spec for spec in topics.specs(APP_ID, replication=1)}
-    admin = AdminClient({"bootstrap.servers": service.bootstrap})
-    pairs = ((_COMMANDS, topics.COMMANDS), (_EVENTS, topics.EVENTS))
-    new = [NewTopic(name, service.partitions, 1, config=specs[of].config) for name, of in pairs]
-    for future in admin.create_topics(new, operation_timeout=_TOPIC_S).values():
-        future.result(timeout=_TOPIC_S)
-
-
 def bare_kafka(service: Lab, broker: int, rate: float, seconds: float) -> BareKafka:
     """Messages as two records: a command's is read and an event's written for it, which is read.
 
-    `broker` is its pid. Each message is a record of its own, as at the road's usual rates.
+    `broker` is its pid; the topics are those of `limits.topics`. Each message is a record of its own, as at the road's
+    usual rates. Stricter than `limits.pipe`: nobody is a member of a group, which costs the broker its commits and
+    heartbeats, the more for each message the fewer there are.
 
     Raises:
         RuntimeError: a record was not read in time.
@@ -62,7 +52,7 @@ def bare_kafka(service: Lab, broker: int, rate: float, seconds: float) -> BareKa
     to_commands, to_events = producer(service.bootstrap), producer(service.bootstrap)
 
     def decide(message: Message) -> None:
-        to_events.produce(_EVENTS, _EVENT, message.key(), message.partition(), headers=_HEADERS)
+        to_events.produce(topics.EVENTS, _EVENT, message.key(), message.partition(), headers=_HEADERS)
         to_events.poll(0)
 
     def deliver(message: Message) -> None:
@@ -70,7 +60,7 @@ def bare_kafka(service: Lab, broker: int, rate: float, seconds: float) -> BareKa
 
     with ExitStack() as ending:
         threads = []
-        for topic, handle in ((_COMMANDS, decide), (_EVENTS, deliver)):
+        for topic, handle in ((topics.PIPE, decide), (topics.EVENTS, deliver)):
             reading = _from_the_end(service, topic)
             ending.callback(reading.close)
             threads.append(threading.Thread(target=_read, args=(reading, handle, ended), daemon=True))
@@ -83,7 +73,7 @@ def bare_kafka(service: Lab, broker: int, rate: float, seconds: float) -> BareKa
                 time.sleep(max(0.0, due - time.monotonic()))
                 sent.append(due)
                 number = len(sent) - 1
-                to_commands.produce(_COMMANDS, command, b"%d" % number, number % service.partitions)
+                to_commands.produce(topics.PIPE, command, b"%d" % number, number % service.partitions)
                 to_commands.poll(0)
             _wait_for(took_ms, len(sent))
             own_s, broker_s = time.process_time() - own, cpu_s(broker) - of_broker
