@@ -63,7 +63,7 @@ class Reporter:
         """A user is online here from now on, or has opened `channel`."""
         way = self._way(group)
         way.here[group, user] = channel
-        self._change(way, group, user, channel)
+        self._change(way, group, user)
 
     def leave(self, group: str, user: str) -> None:
         """A user is not online here any more."""
@@ -116,8 +116,8 @@ class Reporter:
     def _way(self, group: str) -> Way:
         return self._ways[partition_for(group.encode(), len(self._ways))]
 
-    def _change(self, way: Way, group: str, user: str, channel: str | None = None) -> None:
-        way.change((group, user), channel)
+    def _change(self, way: Way, group: str, user: str) -> None:
+        way.change((group, user))
         if way.home is None:
             self._look_up(way)
         self._wake.set()

@@ -105,6 +105,12 @@ class GroupView:
                 self._ours.add(user)
                 self._set(user, is_online=True)
 
+    def is_turned_by(self, announcement: Announcement) -> bool:
+        """Whether it takes back, or comes after, what is not told yet: told before, both are."""
+        return any(self._due.get(user) is False for user in announcement.joined) or any(
+            self._due.get(user) or user in self._again for user in announcement.left
+        )
+
     def hear(self, place: Place, announcement: Announcement, now: float) -> None:
         """The next announcement of this group that was read."""
         if place[0] < self._epoch:

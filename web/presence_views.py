@@ -61,6 +61,8 @@ class Views:
     def hear(self, place: Place, announcement: Announcement) -> None:
         """The next announcement that was read."""
         if (view := self.get(announcement.group)) is not None:
+            if view.is_turned_by(announcement):
+                self._tell(announcement.group)
             view.hear(place, announcement, self._loop.time())
             self._touch([announcement.group])
 

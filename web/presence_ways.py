@@ -9,10 +9,12 @@ from app.presence import HEARTBEAT_S, Change, Report, Word
 
 FIRST_PAUSE_S = 0.05
 LONGEST_PAUSE_S = 1.0
-CHANNELS = 8  # of one user, between two reports: who opens more is told of as so many
+STEPS = 8  # of one user, between two reports: who comes, goes or opens a channel more often is told of as so many
 
 # Of whom: the group and the user.
 Key = tuple[str, str]
+# Whether the user is here since, and the legacy channel opened last.
+Step = tuple[bool, str | None]
 
 
 @dataclass(slots=True, frozen=True)
@@ -28,13 +30,13 @@ class Way:
     """The way to one partition's owner: a state that is told, and no queue.
 
     `here`: who is online here, with the legacy channel opened last. `changed`: of whom the owner has not heard yet,
-    with the last of the legacy channels that they opened meanwhile. `heard`: the number of the report that the owner
-    applied last; with 0 it is to be told the whole state.
+    with the last steps that brought them where they are: who came and is gone already was here. `heard`: the number of
+    the report that the owner applied last; with 0 it is to be told the whole state.
     """
 
     partition: int
     here: dict[Key, str | None] = field(default_factory=dict)
-    changed: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    changed: dict[Key, tuple[Step, ...]] = field(default_factory=dict)
     home: Home | None = None
     heard: int = 0
     heard_at: float = 0.0
@@ -52,10 +54,10 @@ class Way:
         """Whether the owner knows who is here, or nobody is and it has heard so."""
         return not (self.changed or self._flight or self._parts is not None or (self.here and not self.heard))
 
-    def change(self, key: Key, channel: str | None = None) -> None:
-        """A user came, went, or opened `channel`: the owner is to hear of it."""
-        before = self.changed.get(key, ())
-        self.changed[key] = before if channel is None else (*before, channel)[-CHANNELS:]
+    def change(self, key: Key) -> None:
+        """A user came, went, or opened a channel, and `here` says so: the owner is to hear of it."""
+        step = (key in self.here, self.here.get(key))
+        self.changed[key] = (*self.changed.get(key, ()), step)[-STEPS:]
 
     def move(self, home: Home) -> None:
         """The partition's owner is `home` now."""
@@ -76,17 +78,19 @@ class Way:
         if self._flight is not None:
             return self._flight
         if not self.heard and self._parts is None:
-            self._parts = deque(self.here)
-            self.changed = {key: opened for key, opened in self.changed.items() if key in self.here}
+            self.changed = {
+                key: steps
+                for key, steps in self.changed.items()
+                if key in self.here or any(is_here for is_here, _ in steps)
+            }
+            self._parts = deque({**self.here, **dict.fromkeys(self.changed)})
         since, self._number = self.heard, self._number + 1
         waiting = self.changed if self._parts is None else self._parts
         changes: list[Change] = []
         while waiting and len(changes) < room:
             key = self._parts.popleft() if self._parts is not None else next(iter(self.changed))
-            opened = self.changed.pop(key, ())
-            if key in self.here:
-                last = self.here[key]
-                changes += [Change(*key, online=True, channel=channel) for channel in opened if channel != last]
+            steps = self.changed.pop(key, ())
+            changes += [Change(*key, online=is_here, channel=channel) for is_here, channel in steps[:-1]]
             changes.append(Change(*key, online=key in self.here, channel=self.here.get(key)))
         self._flight = Report(
             partition=self.partition, since=since, number=self._number, last=not self._parts, changes=changes

@@ -81,6 +81,21 @@ async def test_each_connection_is_told_once_however_soon_the_next_one_comes(
     await dave.socket.close()
 
 
+@pytest.mark.parametrize("gateway", [0, 1])
+async def test_who_connects_and_is_gone_at_once_is_told_of_as_both(
+    gateway: int, enter: Enter, member: Open, new_group: NewGroup
+) -> None:
+    group = new_group()
+    alice = await enter("alice")
+    await begin(alice, group, "bob", "carol")
+    carol = await member(group, "carol", gateway)
+    bob = await member(group, "bob", 0)
+    await bob.socket.close()
+    await carol.about("bob", CONNECTED)
+    await carol.about("bob", DISCONNECTED)
+    assert carol.seen == [("carol", CONNECTED), ("bob", CONNECTED), ("bob", DISCONNECTED)]
+
+
 async def test_of_two_connections_opened_at_once_at_two_gateways_one_stays(
     enter: Enter, connect: Open, new_group: NewGroup
 ) -> None:

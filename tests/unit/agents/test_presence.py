@@ -2,9 +2,9 @@
 
 import itertools
 
-from agents.announcements import LARGE_S, MERGE_S
+from agents.announcements import LARGE_S, MERGE_S, ROUNDS
 from agents.presence import PartitionPresence
-from app.presence import HEARTBEAT_S, LATELY_S, LEASE_S, NAMES, Announcement, Change, Report, Word
+from app.presence import HEARTBEAT_S, LARGE, LATELY_S, LEASE_S, NAMES, Announcement, Change, Report, Word
 
 
 class Owner:
@@ -102,7 +102,53 @@ def test_what_an_answer_has_shown_is_announced_though_it_changes_back() -> None:
     owner.tell("a", on("ann"))
     assert set(owner.presence.show("g")) == {"ann"}
     owner.tell("a", off("ann"))
-    assert names(owner.after(1)) == [([], ["ann"])]
+    assert names(owner.after(1)) == [(["ann"], []), ([], ["ann"])]
+
+
+def test_who_comes_and_is_gone_within_a_moment_is_announced_as_both_in_their_order() -> None:
+    owner = Owner()
+    owner.tell("a", on("bob"))
+    owner.tell("a", on("ann", "one"), off("ann"))
+    owner.tell("b", on("cid"))
+    told = owner.after(1)
+    assert names(told) == [(["ann", "bob"], []), (["cid"], ["ann"])]
+    assert [each.again for each in told] == [[("ann", "one")], []]
+
+
+def test_who_goes_and_is_back_within_a_moment_was_never_away_but_the_channels_are_all_told() -> None:
+    owner = Owner()
+    owner.tell("a", on("ann", "one"), off("ann"), on("ann", "two"), off("ann"))
+    told = owner.after(1)
+    assert names(told) == [(["ann"], []), ([], []), ([], ["ann"])]
+    assert [each.again for each in told] == [[("ann", "one")], [("ann", "two")], []]
+
+
+def test_a_further_channel_that_is_gone_with_its_user_within_a_moment_is_announced_before_the_end() -> None:
+    owner = Owner()
+    owner.tell("a", on("ann"))
+    owner.after(1)
+    owner.tell("a", on("ann", "one"), off("ann"))
+    first, second = owner.after(1)
+    assert (first.joined, first.left, first.again) == ([], [], [("ann", "one")])
+    assert (second.joined, second.left, second.again) == ([], ["ann"], [])
+
+
+def test_who_comes_and_is_gone_in_a_large_group_is_not_announced() -> None:
+    owner = Owner()
+    owner.tell("a", *many(LARGE + 1))
+    owner.after(2)
+    owner.tell("a", on("ann", "one"), off("ann"))
+    assert owner.after(2) == []
+
+
+def test_who_comes_and_goes_without_end_is_announced_a_bounded_number_of_times() -> None:
+    owner = Owner()
+    for _ in range(100):
+        owner.tell("a", on("ann", "one"), off("ann"))
+    owner.tell("a", on("ann", "last"))
+    told = owner.after(1)
+    assert len(told) <= ROUNDS
+    assert [*told[-1].joined, *told[-1].again][-1] == ("ann", "last")
 
 
 def test_a_user_on_two_gateways_is_online_until_the_last_one_says_otherwise() -> None:

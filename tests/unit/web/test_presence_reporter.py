@@ -109,6 +109,23 @@ async def test_channels_that_are_opened_between_two_reports_are_all_reported_in_
         assert told.again == [("ann", "one"), ("ann", "two"), ("ann", "three")]
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+async def test_who_comes_and_is_gone_between_two_reports_is_reported_as_both(is_known: bool) -> None:
+    async with running() as scene:
+        if is_known:
+            scene.reporter.enter("g", "bob", None)
+            await scene.sees("bob")
+            scene.owner.presence.due(1)
+        scene.reporter.enter("g", "ann", "one")
+        scene.reporter.leave("g", "ann")
+        scene.reporter.enter("g", "cid", None)
+        await scene.sees(*(("bob",) if is_known else ()), "cid")
+        came, went = scene.owner.presence.due(2)
+        assert "ann" in came.joined
+        assert came.again == [("ann", "one")]
+        assert went.left == ["ann"]
+
+
 @pytest.mark.parametrize("how", ["lost", "answer lost", "not_owner"])
 async def test_what_fails_is_told_again_until_it_is_heard(how: str) -> None:
     async with running() as scene:

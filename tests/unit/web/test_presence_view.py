@@ -2,6 +2,8 @@
 
 import itertools
 
+import pytest
+
 from app.presence import LATELY_S, NAMES, Announcement
 from web.presence_change import PresenceChange
 from web.presence_view import CONFIRM_S, FRAME_S, GroupView
@@ -232,6 +234,19 @@ def test_a_channel_that_a_new_owner_tells_anew_is_no_further_one() -> None:
     assert scene.announce("ann", again=(("ann", "one"),)) is None
     scene.epoch += 1
     assert scene.announce("ann", again=(("ann", "one"),)) is None
+
+
+@pytest.mark.parametrize("channels", [(), (("ann", "one"),)])
+def test_an_end_that_is_read_with_the_coming_turns_it(channels: tuple[tuple[str, str], ...]) -> None:
+    scene = Scene()
+    coming = Announcement(group="g", kind="presence", joined=["ann"], left=[], again=[*channels])
+    end = Announcement(group="g", kind="presence", joined=[], left=["ann"])
+    assert not scene.view.is_turned_by(end)
+    scene.view.hear((scene.epoch, 1), coming, scene.now)
+    assert scene.view.is_turned_by(end)
+    assert not scene.view.is_turned_by(coming)
+    assert scene.view.take(scene.now) == PresenceChange("g", ("ann",))
+    assert not scene.view.is_turned_by(end)
 
 
 def test_ones_own_coming_is_left_out_of_ones_frame() -> None:
