@@ -14,6 +14,7 @@ REQUESTS_PER_SECOND = 50
 HEARTBEAT_MS = 25_000
 
 _TEXT = 0x81  # FIN and the text opcode (RFC 6455 §5.2); a server's frames carry no mask
+_CLOSE = 0x88
 _PING = 0x89
 _PONG = 0x8A
 
@@ -36,6 +37,11 @@ def ping_frame() -> bytes:
 def pong_frame(payload: bytes) -> bytes:
     """The answer to a ping of `payload`, at most 125 bytes."""
     return _frame(_PONG, payload)
+
+
+def close_frame(code: int) -> bytes:
+    """A CLOSE that says why (RFC 6455 §7.4)."""
+    return _frame(_CLOSE, code.to_bytes(2, "big"))
 
 
 def reply_ok(request_id: RequestId, **fields: Any) -> bytes:

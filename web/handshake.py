@@ -84,6 +84,7 @@ async def accept(request: web.Request, socket: Socket) -> tuple[asyncio.Transpor
         return _to_nobody()
     if request.transport is None:
         return _to_nobody()
+    socket.connection = request.transport
     return request.transport, writer
 
 

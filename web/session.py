@@ -15,6 +15,7 @@ from web import frames, metrics
 from web.admissions import EXPIRED, REVOKED, Admissions
 from web.auth import Authenticator, Identity, Refused
 from web.conversation import Conversation, Service
+from web.lingering import UNREAD, close_unread
 from web.outbox import Outbox
 from web.refusals import INTERNAL
 from web.requests import TYPES, Auth, MalformedError, Request, parse, to_ask
@@ -263,6 +264,7 @@ class Socket(web.WebSocketResponse):
     """The server's side of a socket. `before_close` is called before it writes a CLOSE, a reply to the client's too."""
 
     before_close: Callable[[], None]
+    connection: asyncio.Transport | None = None
 
     def is_closed(self) -> bool:
         """Whether a CLOSE was or is being sent."""
@@ -271,6 +273,8 @@ class Socket(web.WebSocketResponse):
     async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
         """Close it; aiohttp itself calls this for what is no WebSocket (1007, 1009) and for the client's CLOSE."""
         self.before_close()
+        if code in UNREAD and not self.closed and self.connection is not None:
+            await close_unread(self.connection, code, CLOSE_S)
         return await super().close(code=code, message=message, drain=drain)
 
 
