@@ -191,6 +191,7 @@ async def test_a_dead_member_in_the_middle_harms_nobody() -> None:
         world.flush()
     await turns()
     assert [member.seqs() for member in members] == [[1, 2], [1, 2], [], [1, 2], [1, 2]]
+    assert world.held == {members[2].outbox.sock_send}  # nobody tries it again
 
 
 async def test_events_of_one_tick_are_joined_once_for_all() -> None:

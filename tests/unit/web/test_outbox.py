@@ -135,6 +135,15 @@ async def test_finish_hands_everything_over_before_a_close() -> None:
     assert rig.transport.writes[1:] == [b"bye"]
 
 
+async def test_there_is_no_way_past_an_answer_from_before_the_handshake() -> None:
+    rig = Rig()
+    rig.transport.stall()
+    rig.transport.write(b"the answer to an earlier request")
+    assert rig.outbox.direct() is None
+    rig.transport.take_all()
+    assert rig.outbox.direct() is not None
+
+
 async def test_what_an_aborted_transport_drops_is_the_last_that_was_sent() -> None:
     rig = Rig()
     send = rig.outbox.direct()
