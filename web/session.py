@@ -134,6 +134,7 @@ class Session:
 
     def abort(self) -> None:
         """End the connection at once."""
+        self._outbox.discard()  # its second descriptor would keep the connection open
         self._transport.abort()
 
     async def _receive(self) -> None:
