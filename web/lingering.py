@@ -6,6 +6,7 @@ and would send it again.
 """
 
 import asyncio
+import contextlib
 
 from aiohttp import WSCloseCode
 
@@ -22,17 +23,17 @@ async def close_unread(transport: asyncio.Transport, code: int, within_s: float)
     """
     dropping = _Dropping(transport.get_protocol())
     try:
-        if transport.is_closing():
-            return
-        transport.set_protocol(dropping)
-        transport.write(close_frame(code))
-        if transport.can_write_eof():
-            transport.write_eof()
-        transport.resume_reading()  # aiohttp pauses it where messages wait
-        async with asyncio.timeout(within_s):
-            await dropping.lost.wait()
-    except (TimeoutError, RuntimeError, OSError):
-        pass  # a client that does not close, or is gone: uvloop raises for a transport that has just gone
+        # Of a client that does not close, or is gone: uvloop raises for a transport that has just gone.
+        with contextlib.suppress(TimeoutError, RuntimeError, OSError):
+            if transport.is_closing():
+                return
+            transport.set_protocol(dropping)
+            transport.write(close_frame(code))
+            if transport.can_write_eof():
+                transport.write_eof()
+            transport.resume_reading()  # aiohttp pauses it where messages wait
+            async with asyncio.timeout(within_s):
+                await dropping.lost.wait()
     finally:
         transport.abort()
 

@@ -87,7 +87,7 @@ class Outbox:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits, here or in the transport: what is sent now comes after all that was pushed."""
+        """Whether nothing waits here, nor in the transport of what was given to it: what is written now comes last."""
         return not (self._waiting or self._stopped or self._pump is not None)
 
     def direct(self) -> Send | None:
