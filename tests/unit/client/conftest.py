@@ -1,5 +1,6 @@
 """A gateway without a broker, and clients whose waits are too short to be noticed."""
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 
@@ -24,7 +25,29 @@ def client(gateway: FakeGateway) -> MakeClient:
 
     def make(user: str | None = "alice", **arguments: object) -> Client:
         quick = Backoff(0.001, 0.01, random.Random(1))
-        settings = {"reconnect": quick, "retry": quick, "connect_timeout_s": 10, "reply_timeout_s": 5, **arguments}
+        settings = {"reconnect": quick, "retry": quick, "connect_timeout_s": 60, "reply_timeout_s": 60, **arguments}
         return Client(gateway.url, user=user, **settings)  # type: ignore[arg-type]
 
     return make
+
+
+class Clock:
+    """The clock of the running loop, which can be put forward: deadlines come when a test says so, not before."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop, self._ahead_s = asyncio.get_running_loop(), 0.0
+        time = loop.time
+        monkeypatch.setattr(loop, "time", lambda: time() + self._ahead_s)
+
+    async def put_forward(self, by_s: float) -> None:
+        """Have `by_s` seconds pass at once; what was due within them has run when this returns."""
+        self._ahead_s += by_s
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def clock(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Where time is put forward, nobody counts as silent: the heartbeats are an hour apart unless a test says else."""
+    gateway.heartbeat_ms = 3_600_000
+    return Clock(monkeypatch)

@@ -9,7 +9,17 @@ from auerbach_client.lanes import Lanes
 
 from tests.support.fake_gateway import FakeGateway
 from tests.support.until import until
-from tests.unit.client.conftest import MakeClient
+from tests.unit.client.conftest import Clock, MakeClient
+
+
+class AtOnce:
+    """In the place of a `Backoff`: so many repetitions at once, and then none for as long as anybody waits."""
+
+    def __init__(self, repetitions: int) -> None:
+        self._repetitions = repetitions
+
+    def delay_s(self, attempt: int) -> float:
+        return 0.0 if attempt <= self._repetitions else 86_400.0
 
 
 async def test_every_request_of_the_road_gets_its_outcome(client: MakeClient) -> None:
@@ -139,35 +149,63 @@ async def test_a_request_refused_for_now_is_repeated_with_its_id(
     assert len({frame["client_msg_id"] for frame in sends}) == 1
 
 
-async def test_repetitions_end_at_the_deadline_with_what_is_certain(gateway: FakeGateway, client: MakeClient) -> None:
-    async with client(request_timeout_s=0.2) as alice:
+@pytest.mark.parametrize(
+    ("refusals", "outcome"),
+    [(["unavailable", "rate_limited", "unavailable"], "unavailable"), (["timeout", "unavailable"], "timeout")],
+)
+async def test_repetitions_end_at_the_deadline_with_what_is_certain(
+    gateway: FakeGateway, client: MakeClient, clock: Clock, refusals: list[str], outcome: str
+) -> None:
+    async with client(request_timeout_s=60, retry=AtOnce(len(refusals) - 1)) as alice:
         await alice.create_group("g", name="G")
-        gateway.refusals = ["unavailable"] * 10_000
-        with pytest.raises(ChatError) as refused:
-            await alice.send("g", "hi")
-        gateway.refusals = ["timeout", *["unavailable"] * 10_000]
-        with pytest.raises(ChatError) as unknown:
-            await alice.send("g", "hi")
+        gateway.refusals = list(refusals)
+        sending = asyncio.create_task(alice.send("g", "hi"))
+        await until(lambda: not gateway.refusals)
+        await alice.ping()  # its reply is behind the last refusal: nothing is under way
+        await clock.put_forward(60)
+        with pytest.raises(ChatError) as ended:
+            await sending
 
-    assert (refused.value.code, refused.value.temporary) == ("unavailable", True)
+    sends = [frame["client_msg_id"] for _, frame in gateway.requests if frame["type"] == "send"]
+    assert (ended.value.code, ended.value.temporary) == (outcome, True)
+    assert sends == [ended.value.client_msg_id] * len(refusals)
+
+
+async def test_a_repetition_that_is_under_way_at_the_deadline_may_still_take_effect(
+    gateway: FakeGateway, client: MakeClient, clock: Clock
+) -> None:
+    async with client(request_timeout_s=60, retry=Backoff(30, 30)) as alice:
+        await alice.create_group("g", name="G")
+        gateway.refusals = ["unavailable"]
+        sending = asyncio.create_task(alice.send("g", "hi"))
+        await until(lambda: not gateway.refusals)
+        await alice.ping()
+        gateway.lose_replies = 1
+        await clock.put_forward(30)
+        await until(lambda: gateway.log.group("g").state.seq == 2)
+        await clock.put_forward(60)
+        with pytest.raises(ChatError) as unknown:
+            await sending
+
     assert (unknown.value.code, unknown.value.temporary) == ("timeout", True)
-    assert len({frame["client_msg_id"] for _, frame in gateway.requests if frame["type"] == "send"}) == 2
 
 
 async def test_a_refusal_of_a_repetition_says_nothing_of_what_was_under_way_when_the_connection_ended(
-    gateway: FakeGateway, client: MakeClient
+    gateway: FakeGateway, client: MakeClient, clock: Clock
 ) -> None:
-    async with client(request_timeout_s=1) as alice:
+    async with client(request_timeout_s=60, retry=AtOnce(1)) as alice:
         await alice.create_group("g", name="G")
         gateway.lose_replies = 1
         sending = asyncio.create_task(alice.send("g", "hi"))
         await until(lambda: gateway.log.group("g").state.seq == 2)
-        gateway.refusals = ["unavailable"] * 10_000
+        gateway.refusals = ["unavailable"] * 2
         gateway.cut()
+        await until(lambda: not gateway.refusals)
+        await alice.ping()
+        await clock.put_forward(60)
         with pytest.raises(ChatError) as unknown:
             await sending
 
-    assert len(gateway.refusals) < 10_000
     assert (unknown.value.code, unknown.value.temporary) == ("timeout", True)
 
 
