@@ -6,6 +6,7 @@ import itertools
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from tests.support.stack import Broker, MakeStack, Stack
 
 # Imported before any test: its plugin would import it after the last one, and CPython 3.11 may then fail to parse it
 # (gh-106905: a finalizer of Faust's that runs meanwhile upsets the parser's count).
-# A deadline, and "too slow" to make, would measure the machine.
+# A deadline, and "too slow" to make, would measure the machine. Whoever suppresses other checks names this one again.
 hypothesis.settings.register_profile("auerbach", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("auerbach")
 
@@ -41,34 +42,37 @@ def kafka_jars() -> Path:
 def broker(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`host:port` of a Kafka without topics, for the tests that work on it directly."""
     kafka = Broker(tmp_path_factory.mktemp("broker"))
-    kafka.start()
-    yield kafka.bootstrap
-    kafka.stop()
+    try:
+        kafka.start()
+        yield kafka.bootstrap
+    finally:
+        kafka.stop()
 
 
 @pytest.fixture(scope="module")
 def module_broker(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """`host:port` of a Kafka of this module's own: it may make whatever topics it likes."""
     kafka = Broker(tmp_path_factory.mktemp("module-broker"))
-    kafka.start()
-    yield kafka.bootstrap
-    kafka.stop()
+    try:
+        kafka.start()
+        yield kafka.bootstrap
+    finally:
+        kafka.stop()
 
 
 @pytest.fixture
 def make_broker(kafka_jars: Path, tmp_path: Path) -> Iterator[Callable[[], Broker]]:
     """Makes started brokers of one's own, to be killed at will."""
-    made: list[Broker] = []
+    numbers = itertools.count()
+    with ExitStack() as made:
 
-    def make() -> Broker:
-        kafka = Broker(tmp_path / f"broker-{len(made)}")
-        made.append(kafka)
-        kafka.start()
-        return kafka
+        def make() -> Broker:
+            kafka = Broker(tmp_path / f"broker-{next(numbers)}")
+            made.callback(kafka.stop)
+            kafka.start()
+            return kafka
 
-    yield make
-    for kafka in made:
-        kafka.stop()
+        yield make
 
 
 @pytest.fixture(scope="session")
@@ -103,18 +107,17 @@ def stack(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture
 def make_stack(kafka_jars: Path, tmp_path: Path) -> Iterator[MakeStack]:
     """Makes services of one's own (the arguments are `Stack`'s), started unless `started=False`, stopped afterwards."""
-    made: list[Stack] = []
+    numbers = itertools.count()
+    with ExitStack() as made:
 
-    def make(*, started: bool = True, **arguments: Any) -> Stack:
-        service = Stack(tmp_path / f"stack-{len(made)}", **arguments)
-        made.append(service)
-        if started:
-            service.start()
-        return service
+        def make(*, started: bool = True, **arguments: Any) -> Stack:
+            service = Stack(tmp_path / f"stack-{next(numbers)}", **arguments)
+            made.callback(service.stop)
+            if started:
+                service.start()
+            return service
 
-    yield make
-    for service in made:
-        service.stop()
+        yield make
 
 
 @pytest.fixture(scope="session")

@@ -17,8 +17,8 @@ from tests.support.ports import free_ports
 from tests.support.stack import following
 from tests.support.waiting import eventually
 
-START_S = 60
-STOP_S = 30
+START_S = 240  # against hanging, as in `stack`
+STOP_S = 90
 _MISSING = "no RabbitMQ: as root, apt-get install rabbitmq-server (do not start its service); the bridges' tests run it"
 # Debian's /usr/sbin/rabbitmq-server changes the user and the folder; this is what it runs.
 _BIN = Path("/usr/lib/rabbitmq/bin")
@@ -132,7 +132,7 @@ class Rabbit:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=START_S,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
