@@ -8,7 +8,7 @@ from app.cli.launch.errors import LaunchError
 from app.cli.launch.ports import bridge_port_faults
 from app.config import Settings
 
-_ANSWER_S = 1.0
+_ANSWER_S = 5.0  # it takes milliseconds, unless the machine stands still; nobody to connect to is told at once
 # The protocol header of AMQP 0-9-1 (§4.2.2). A broker answers with Connection.Start: a method frame (1) on channel 0.
 _HEADER = b"AMQP\x00\x00\x09\x01"
 _START = b"\x01\x00\x00"
@@ -39,7 +39,7 @@ def why_no_port(settings: Settings) -> str | None:
 
 
 async def answers(host: str, port: int) -> bool:
-    """Whether something there speaks AMQP 0-9-1, within a second."""
+    """Whether something there speaks AMQP 0-9-1, within `_ANSWER_S`."""
     try:
         async with asyncio.timeout(_ANSWER_S):
             reader, writer = await asyncio.open_connection(host, port)

@@ -41,7 +41,8 @@ def settings(**values: object) -> Settings:
     return Settings.model_validate({"AUERBACH_BRIDGE_PORT": free_ports(1), **values})
 
 
-async def test_a_rabbitmq_that_answers_gets_a_bridge() -> None:
+async def test_a_rabbitmq_that_answers_gets_a_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rabbitmq, "_ANSWER_S", 60)
     with answering(START) as port:
         assert await rabbitmq.why_away(settings(RABBITMQ_PORT=port)) is None
 
@@ -52,7 +53,8 @@ async def test_what_does_not_speak_amqp_0_9_1_gets_none(answer: bytes) -> None:
         assert not await rabbitmq.answers("127.0.0.1", port)
 
 
-async def test_what_takes_the_connection_and_says_nothing_gets_none() -> None:
+async def test_what_takes_the_connection_and_says_nothing_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rabbitmq, "_ANSWER_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert not await rabbitmq.answers("127.0.0.1", silent.getsockname()[1])
 
