@@ -245,5 +245,5 @@ def test_any_run_of_requests_goes_as_a_naive_reading_of_the_protocol_says(monkey
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much]
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Machine,
-        settings=settings(max_examples=120, stateful_step_count=40, deadline=None, suppress_health_check=checks),
+        settings=settings(max_examples=120, stateful_step_count=40, suppress_health_check=checks),
     )

@@ -24,7 +24,7 @@ from tests.unit.tables.conversations import (
     steps,
 )
 
-many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 
 
 def redacted(log: list[Event], group: Group) -> list[bytes]:

@@ -37,7 +37,7 @@ def decide_all(tables: PartitionTables, run: list[tuple[AnyCommand, int]], flush
     return events
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from("gh").flatmap(commands), instants), max_size=40), st.integers(1, 7))
 def test_the_state_read_back_is_the_state(
     make_store: MakeStore, run: list[tuple[AnyCommand, int]], flush_every: int
@@ -54,7 +54,7 @@ def test_the_state_read_back_is_the_state(
         assert again.event(event.group, event.seq) == encode_event(event)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(commands("g"), instants), min_size=1, max_size=40), st.integers(1, 9), st.floats(0, 1))
 def test_wherever_a_crash_cuts_a_flush_the_fold_from_the_position_makes_the_state(
     run: list[tuple[AnyCommand, int]], flush_every: int, share: float
@@ -94,7 +94,7 @@ def folded_on(groups: MemoryStore, log: list[Event], position: int) -> Group:
     return group
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=30)
 @given(st.lists(st.tuples(st.sampled_from("ghijk").flatmap(commands), instants), max_size=60), st.integers(1, 9))
 def test_eviction_never_shows(make_store: MakeStore, run: list[tuple[AnyCommand, int]], flush_every: int) -> None:
     roomy = PartitionTables(make_store(), make_store())
