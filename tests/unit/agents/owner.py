@@ -72,7 +72,7 @@ class Owner:
         return self.tables.group("g").seq
 
     async def read(self, read: AnyRead) -> Answer:
-        return await answer(cast("Partition", self), LOG, read, timeout_s=5)
+        return await answer(cast("Partition", self), LOG, read, timeout_s=60)
 
     async def messages(self, user: str | None = "ann", **bounds: Any) -> list[dict[str, Any]]:
         page = await self.read(ReadMessages(group="g", user=user, end=0, **bounds))

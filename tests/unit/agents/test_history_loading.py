@@ -53,7 +53,7 @@ class LoadingWorld(World):
         self.partition.tables.hold_history()
 
     async def read(self, read: Any) -> Answer:
-        return await answer(self.partition, "log", read, 5)
+        return await answer(self.partition, "log", read, timeout_s=60)
 
 
 async def in_background(world: World, offset: int, *commands: Any) -> asyncio.Task[None]:

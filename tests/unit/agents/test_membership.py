@@ -46,6 +46,11 @@ class Coordinator:
         return LeaveGroupResponse_v3(0, whole, [(self.member_id, self._group_instance_id, member)])
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEAVE_S", 60)
+
+
 def consumer(coordinator: Coordinator) -> aiokafka.AIOKafkaConsumer:
     class Stand:
         """A consumer of that coordinator."""

@@ -22,6 +22,7 @@ async def test_a_producer_whose_requests_wait_for_a_slow_broker_does_not_look_ag
     try:
         for partition in range(PARTITIONS):
             await producer.send("topic", partition, key=b"k", value=b"the first, so that there is a producer's id")
+        await until(lambda: looks)
         before = looks[-1]
         sent = []
         for _ in range(ROUNDS):
@@ -34,18 +35,18 @@ async def test_a_producer_whose_requests_wait_for_a_slow_broker_does_not_look_ag
         assert offsets == [1 + n // PARTITIONS for n in range(2 * PARTITIONS * ROUNDS)]
         assert looks[-1] - before < 10 * len(sent)  # about one each; a thousand where it does not wait
     finally:
-        await producer.close(5)
+        await producer.close(30)
 
 
 async def test_what_is_discarded_is_told_of_each_and_nothing_is_delivered_behind_what_is_dropped() -> None:
     mock = {"test.mock.num.brokers": 1, "test.mock.broker.rtt": SLOW_MS, "batch.num.messages": 2}
     producer = Producer("mock", extra=mock)
     await producer.send("topic", 0, key=b"k", value=b"the first, so that there is a producer's id")
-    sent = [producer.send("topic", 0, key=b"k", value=b"v") for _ in range(100)]
+    sent = [producer.send("topic", 0, key=b"k", value=b"v") for _ in range(1_000)]  # 25 s of the broker's
 
-    await producer.discard(5)
+    await producer.discard(30)
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         told = await asyncio.gather(*sent, return_exceptions=True)
     failed = [isinstance(each, DeliveryError) for each in told]
     assert failed == sorted(failed)

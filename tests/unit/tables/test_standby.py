@@ -8,6 +8,7 @@ import pytest
 from app.kafka import consumer
 from app.kafka.consumer import ReadError
 from tables import loader
+from tables import standby as module
 from tables.loader import Loaded
 from tables.standby import Standby
 from tests.support.memory_store import MemoryStore
@@ -53,6 +54,7 @@ async def stand_by(looks: Looks, count: int, monkeypatch: pytest.MonkeyPatch) ->
     """Until so many looks are over, each at one partition."""
     monkeypatch.setattr(consumer, "reader", looks.reader)
     monkeypatch.setattr(loader, "load_with", looks.load)
+    monkeypatch.setattr(module, "STOP_S", 60)  # what is asserted is so when its thread has ended
     standby = Standby("nowhere", "changelog", [0], lambda _: MemoryStore(), every_s=0.001)
     standby.start()
     await until(lambda: len(looks.by) >= count)
