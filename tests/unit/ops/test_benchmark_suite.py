@@ -29,7 +29,7 @@ def told(*figures: Figure, title: str = "Title", busy: bool = False) -> Told:
 
 def run_suite(*arguments: str) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-m", "benchmarks", *arguments]
-    return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(program, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_a_limit_stands_in_the_table_with_the_median_of_the_rounds_ratios() -> None:
@@ -64,7 +64,7 @@ def test_a_killed_benchmarks_half_line_is_left_out(tmp_path: Path) -> None:
 
 
 def test_one_that_fails_or_does_not_end_is_told_and_not_waited_for() -> None:
-    failed = suite.run("latency", ["--no-such-option"], deadline_s=60)
+    failed = suite.run("latency", ["--no-such-option"], deadline_s=240)
     endless = suite.run("flatness", ["--rounds", "1000000", "--no-real"], deadline_s=0.1)
 
     assert failed.fault == "ended with 2"
@@ -107,7 +107,7 @@ def test_a_line_that_is_no_row_is_named(tmp_path: Path) -> None:
 def test_the_limit_in_a_processors_place_beats_as_often_and_brings_no_faust() -> None:
     looked = "import sys, benchmarks.limits.pipe as pipe; print(pipe.HEARTBEAT_MS, 'faust' in sys.modules)"
     ran = subprocess.run(
-        [sys.executable, "-c", looked], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", looked], cwd=ROOT, capture_output=True, text=True, timeout=240, check=True
     )
 
     assert ran.stdout.split() == [str(round(HEARTBEAT_S * 1000)), "False"]
@@ -157,6 +157,6 @@ def test_ctrl_c_ends_the_one_that_runs(tmp_path: Path) -> None:
 
     started.send_signal(signal.SIGINT)
 
-    assert started.wait(60) == 1
+    assert started.wait(240) == 1
     # Who ended before it was waited for is the init's to reap, which takes its time.
-    eventually(lambda: not Path(f"/proc/{child}").exists(), within_s=20, what="it is gone, too")
+    eventually(lambda: not Path(f"/proc/{child}").exists(), within_s=60, what="it is gone, too")

@@ -57,7 +57,7 @@ def test_the_cost_of_a_message_is_measured_in_small_and_large_worlds() -> None:
 
     assert ran.exit_code == 0
     for what in flatness.PAIRS:
-        assert re.search(rf"\| {what}: 64 against \d[\d,]* \| ratio \| [\d.]+ \|", ran.stdout)
+        assert re.search(rf"\| {what}: 64 against \d[\d,]* \| ratio \| [\d.,]+ \|", ran.stdout)
 
 
 def test_a_figure_is_held_against_its_target_by_its_median() -> None:

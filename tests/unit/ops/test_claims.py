@@ -78,7 +78,7 @@ def test_a_holder_on_its_way_out_is_waited_for(tmp_path: Path, holder: subproces
         Claim.take(tmp_path, "gateway-0", wait_s=0.3)
     holder.send_signal(signal.SIGINT)
 
-    Claim.take(tmp_path, "gateway-0", wait_s=10).release()
+    Claim.take(tmp_path, "gateway-0", wait_s=60).release()
 
     assert holder.wait() != 0
 
@@ -101,7 +101,7 @@ def test_a_child_runs_under_the_claim_of_who_started_it(tmp_path: Path) -> None:
 
     child.kill()
     child.wait()
-    Claim.take(tmp_path, "gateway-0", wait_s=5).release()
+    Claim.take(tmp_path, "gateway-0", wait_s=60).release()
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         env=clean_environment(**env),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
 

@@ -38,7 +38,7 @@ class Machine:
             "rabbitmq",
         ]
         env = {"PATH": str(self.folder / "bin")}
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def settings(**values: object) -> Settings:
 
 @pytest.fixture
 def occupied() -> Iterator[int]:
-    port = free_ports(2)
+    port = free_ports(3) + 1  # its neighbours are free
     with socket.create_server(("127.0.0.1", port)):
         yield port
 
