@@ -13,7 +13,8 @@ from typing import Any
 import hypothesis
 import pytest
 
-from app.cli.launch.java import CHECKOUT, find_jars
+from app.cli.launch.errors import LaunchError
+from app.cli.launch.java import CHECKOUT, NotHereError, find_jars
 from tests.support import rabbit as rabbits
 from tests.support.stack import Broker, MakeStack, Stack
 
@@ -35,7 +36,19 @@ def kafka_jars() -> Path:
     data.mkdir(exist_ok=True)
     with (data / "jars.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # workers of pytest-xdist come at once, and one download is enough
+        return _fetched(data, tries=3)
+
+
+def _fetched(data: Path, tries: int) -> Path:
+    """Kafka's jars; where a download broke off it begins again."""
+    try:
         return asyncio.run(find_jars(data, print))
+    except NotHereError:
+        raise
+    except LaunchError:
+        if tries == 1:
+            raise
+        return _fetched(data, tries - 1)
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ class Broker:
     bootstrap: str
     what: str
     part: Part | None = None
-    ready_s: float = 60
+    ready_s: float = 120  # it takes five; a busy machine may take ten times as long
 
 
 async def choose(settings: Settings, say: Callable[[str], None]) -> Broker:
