@@ -114,7 +114,12 @@ class FakeGateway:
         self.subscribe_refusals: list[str] = []
         self.handshakes: list[int] = []
         self.away: set[str] = set()
-        self.limits = {"frame_bytes": 65_536, "text_bytes": 16_384, "groups": 1000, "requests_per_second": 50}
+        self.limits: dict[str, float] = {
+            "frame_bytes": 65_536,
+            "text_bytes": 16_384,
+            "groups": 1000,
+            "requests_per_second": 50,
+        }
         self.tokens: dict[str, str] = {}
         self.heartbeat_ms = 25_000.0
         self.silent = False
@@ -175,7 +180,7 @@ class FakeGateway:
             status = self.handshakes.pop(0)
         if status != 101:
             return web.Response(status=status)
-        socket = web.WebSocketResponse(protocols=("chat.v1.json",), max_msg_size=self.limits["frame_bytes"])
+        socket = web.WebSocketResponse(protocols=("chat.v1.json",), max_msg_size=int(self.limits["frame_bytes"]))
         await socket.prepare(request)
         session = FakeSession(socket, user, self.frames_per_socket())
         self.sessions.add(session)

@@ -31,6 +31,12 @@ def client(gateway: FakeGateway) -> MakeClient:
     return make
 
 
+def held_up(reader: Client) -> bool:
+    """Whether a full queue holds up the socket of `reader`: a frame waits for room, and nothing more is read."""
+    connection, feed = reader._session.link._connection, reader._session.feed
+    return connection is not None and connection._waiting_since is None and not feed._hurried.is_set()
+
+
 class Clock:
     """The clock of the running loop, which can be put forward: deadlines come when a test says so, not before."""
 
