@@ -105,8 +105,7 @@ class Reporter:
         for way in self._ways:
             if way.home is not None and (way.here or not way.settled or way.heard):
                 farewells.setdefault(way.home.url, []).append(way.farewell())
-        async with asyncio.timeout(2 * FAREWELL_S):
-            await asyncio.gather(*(self._say_farewell(url, reports) for url, reports in farewells.items()))
+        await asyncio.gather(*(self._say_farewell(url, reports) for url, reports in farewells.items()))
 
     async def _say_farewell(self, url: str, reports: list[Report]) -> None:
         with contextlib.suppress(*_FAILURES):

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from app.domain.commands import CreateGroup, MemberSpec, Send
 from tests.support.old_app import CONNECTED, OldApp, address
+from tests.support.until import until
 from tests.unit.web.world import World
 from web import http
 from web.legacy import door
@@ -103,13 +104,6 @@ async def running(world: World) -> AsyncIterator[LegacyGateway]:
             await runner.cleanup()
 
 
-async def until(look: Callable[[], Any], within_s: float = 15) -> None:
-    """Wait until `look` says so."""
-    async with asyncio.timeout(within_s):
-        while not look():
-            await asyncio.sleep(0.005)
-
-
 async def release_until(world: World, look: Callable[[], Any]) -> None:
     """Let what was held go to the log, again and again, until `look` says so."""
 
@@ -117,7 +111,7 @@ async def release_until(world: World, look: Callable[[], Any]) -> None:
         world.release()
         return bool(look())
 
-    await until(released)
+    await until(released, within_s=60)  # for some, as often as there are messages
 
 
 def begin(world: World, *members: str) -> None:

@@ -1,24 +1,12 @@
 """Requests that change a group after its beginning, over a real connection: replies, repetitions, the group's end."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from app.domain.commands import COMMANDS
 from tests.contract.client import Client
-from tests.unit.web.world import Gateway, World, running
-
-
-@pytest.fixture
-async def world() -> World:
-    return World()
-
-
-@pytest.fixture
-async def gateway(world: World) -> AsyncIterator[Gateway]:
-    async with running(world) as gateway:
-        yield gateway
+from tests.unit.web.world import Gateway, World
 
 
 async def begin(gateway: Gateway) -> Client:

@@ -11,6 +11,7 @@ from app.domain.outcomes import Rejection, Unchanged
 from app.kafka.partition import partition_for
 from app.kafka.producer import QueueFullError
 from app.reads import Outcome
+from tests.support.until import until
 from web import commander as under_test
 from web.commander import PENDING, RECORD_BYTES, TIMEOUT, UNAVAILABLE, UNDER_WAY, Accepted, Commander, Result
 
@@ -31,14 +32,13 @@ class FakeProducer:
         self.records[at][3](None if error else at, error)
 
     async def wait(self, count: int) -> None:
-        async with asyncio.timeout(2):
-            while len(self.records) < count:
-                await asyncio.sleep(0)
+        await until(lambda: len(self.records) >= count)
 
 
 class Rig:
     def __init__(self) -> None:
         self.producer = FakeProducer()
+        self.began = asyncio.get_running_loop().time()
         self.fatal: list[Exception] = []
         self.results: dict[str, Result] = {}
         self.commander = Commander(self.producer, origin="gw", partitions=4, on_fatal=self.fatal.append)
@@ -47,13 +47,14 @@ class Rig:
         command_id = self.commander.next_id()
         about: dict[str, Any] = {"id": command_id, "group": group, "by": "alice", "origin": "gw"}
         command = Join(**about) if text is None else Send(**about, text=text, client_msg_id="c")
-        deadline = asyncio.get_running_loop().time() + 10
-        self.commander.submit(command, deadline=deadline, on_result=lambda result: self._settle(command_id, result))
+        self.commander.submit(
+            command, deadline=self.began + 10, on_result=lambda result: self._settle(command_id, result)
+        )
         return command_id
 
     def overdue(self, after_s: float) -> None:
-        """The clock moves on by `after_s`."""
-        self.commander.sweep(asyncio.get_running_loop().time() + after_s)
+        """It is `after_s` after the beginning, when all commands were submitted."""
+        self.commander.sweep(self.began + after_s)
 
     def _settle(self, command_id: str, result: Result) -> None:
         assert command_id not in self.results
@@ -127,9 +128,7 @@ async def test_what_was_certainly_not_queued_is_unavailable(why: Exception) -> N
     rig = Rig()
     rig.producer.refuses = why
     number = rig.submit()
-    async with asyncio.timeout(2):
-        while not rig.results:
-            await asyncio.sleep(0)
+    await until(lambda: rig.results)
     assert rig.results[number] == Rejection(
         "unavailable", "the command could not be handed to the broker", temporary=True
     )

@@ -45,6 +45,7 @@ class Member:
         self._unread = b""
         self._upgraded = False
         self._task = asyncio.create_task(self._read())
+        self._task.add_done_callback(lambda _: connection.close())  # one that was reset at once never began to read
 
     @classmethod
     async def connected(cls, gateway: Gateway, user: str, dice: random.Random) -> "Member":
@@ -117,7 +118,7 @@ class Member:
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()
-        with self._connection, contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):
             while True:
                 await self.reading.wait()
                 data = await loop.sock_recv(self._connection, self._dice.choice((7, 5_000, 65_536)))
@@ -226,7 +227,7 @@ class Play:
 
     async def drain(self) -> None:
         """Say bye to all, in the middle of more."""
-        draining = asyncio.create_task(self.gateway.sessions.drain(2, spread_s=0.05))
+        draining = asyncio.create_task(self.gateway.sessions.drain(WITHIN_S, spread_s=0.05))
         while not draining.done():
             self.publish(1)
             await asyncio.sleep(0.001)

@@ -15,7 +15,7 @@ REQUEST = (
     b"GET /v1/ws?user=ann HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-DEADLINE_S = 10
+DEADLINE_S = 60
 
 
 class Slow:

@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import os
-from collections.abc import AsyncIterator
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,21 +10,11 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from tests.unit.web.world import Gateway, World, running
+from tests.contract.client import WITHIN_S
+from tests.unit.web.world import Gateway
 
 SEEDS = 120
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
-
-
-@pytest.fixture
-async def world() -> World:
-    return World()
-
-
-@pytest.fixture
-async def gateway(world: World) -> AsyncIterator[Gateway]:
-    async with running(world) as gateway:
-        yield gateway
 
 
 class Wire:
@@ -37,7 +26,7 @@ class Wire:
 
     async def frame(self) -> tuple[int, bytes]:
         """The opcode and payload of the server's next frame."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             first, size = await self.reader.readexactly(2)
             if size >= 126:
                 size = int.from_bytes(await self.reader.readexactly(2 if size == 126 else 8), "big")
@@ -46,7 +35,7 @@ class Wire:
     async def end(self) -> bytes:
         """Send nothing more; all that the server still says until it ends the connection."""
         self.writer.write_eof()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             said = await self.reader.read()
         self.writer.close()
         return said

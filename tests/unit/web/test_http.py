@@ -3,23 +3,17 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from yarl import URL
 
 from app.config import SettingsError
+from tests.contract.client import WITHIN_S
 from tests.support.issuer import Issuer
 from tests.unit.web.world import Gateway, World, running
 from web import http
 from web.keys import Keys
-
-
-@pytest.fixture
-async def gateway() -> AsyncIterator[Gateway]:
-    async with running(World()) as gateway:
-        yield gateway
 
 
 @pytest.mark.parametrize(
@@ -135,7 +129,7 @@ async def test_a_socket_is_opened_by_get_alone(gateway: Gateway, method: str) ->
 )
 async def test_a_name_in_the_query_is_taken_byte_for_byte(gateway: Gateway, query: str, user: str) -> None:
     async with gateway.http.ws_connect(URL(f"{gateway.url}/v1/ws{query}", encoded=True)) as socket:
-        assert json.loads(await socket.receive_str(timeout=5))["user"] == user
+        assert json.loads(await socket.receive_str(timeout=WITHIN_S))["user"] == user
 
 
 @pytest.mark.parametrize(
@@ -173,7 +167,7 @@ async def test_a_page_of_another_origin_is_refused_before_anything_else(gateway:
 async def test_the_own_page_and_who_is_no_page_may_open_sockets(gateway: Gateway) -> None:
     for headers in ({"Origin": gateway.url}, {}):
         async with gateway.http.ws_connect(f"{gateway.url}/v1/ws?user=alice", headers=headers) as socket:
-            assert json.loads(await socket.receive_str(timeout=5))["type"] == "hello"
+            assert json.loads(await socket.receive_str(timeout=WITHIN_S))["type"] == "hello"
 
 
 async def test_pages_of_origins_that_are_named_may_open_sockets() -> None:
@@ -205,7 +199,7 @@ async def test_no_log_line_holds_what_a_client_sent(
     await knock(gateway, "", Authorization=f"Bearer {TOKEN}")
     await knock(gateway, f"?user=.&token={TOKEN}")
     async with gateway.http.ws_connect(f"{gateway.url}/v1/ws?user=alice", protocols=(TOKEN,)) as socket:
-        await socket.receive_str(timeout=5)
+        await socket.receive_str(timeout=WITHIN_S)
     assert TOKEN not in "".join(
         [caplog.text, *(str(record.exc_info) for record in caplog.records), *capsys.readouterr()]
     )

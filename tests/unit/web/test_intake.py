@@ -33,11 +33,6 @@ def posted(seq: int, *, offset: int, epoch: int, command_id: str = "other") -> R
 
 
 @pytest.fixture
-async def world() -> World:
-    return World()
-
-
-@pytest.fixture
 async def follower(world: World) -> Follower:
     follower = Follower()
     world.hub.follow(b"g", follower)

@@ -1,7 +1,7 @@
 """Sets of public keys: which are of use, and how they are kept fresh."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 
 from app.config import Settings, SettingsError
 from tests.support.issuer import document, jwk, private_key
+from tests.support.until import until
 from web import keys as keys_module
 from web.jwks import JWKS_BYTES, KEYS, JwksError, parse_jwks
 from web.keys import Keys, fetch, keys_of
@@ -103,12 +104,6 @@ async def kept(keys: Keys) -> AsyncIterator[Keys]:
         yield keys
     finally:
         task.cancel()
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_key_that_is_new_at_the_issuer_is_found_at_once() -> None:

@@ -10,7 +10,7 @@ from yarl import URL
 
 from app.domain import rules
 from app.domain.commands import CreateGroup, Send
-from tests.support.old_app import CONNECTED, address
+from tests.support.old_app import CONNECTED, WITHIN_S, address
 from tests.unit.web.legacy_world import running
 from tests.unit.web.world import World
 from web.legacy.address import PREFIX, BadAddressError, read_address
@@ -92,7 +92,7 @@ async def test_what_can_be_no_id_is_accepted_and_closed_with_1008_as_any_non_mem
         for path, query in NOBODYS:
             url = URL(f"http://127.0.0.1:{gateway.port}{PREFIX}{path}?{query}", encoded=True)
             async with gateway.http.ws_connect(url) as socket:
-                assert (await socket.receive(timeout=15)).type is aiohttp.WSMsgType.CLOSE, path
+                assert (await socket.receive(timeout=WITHIN_S)).type is aiohttp.WSMsgType.CLOSE, path
                 assert socket.close_code == 1008
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.support.old_app import CONNECTED, DISCONNECTED
-from tests.unit.web.legacy_world import begin, only, post, running, until
+from tests.support.until import until
+from tests.unit.web.legacy_world import begin, only, post, running
 from tests.unit.web.world import World
 from web.legacy import channels
 from web.presence import PresenceChange

@@ -4,7 +4,8 @@ import pytest
 
 from app.domain.commands import DeleteGroup, RemoveMember
 from tests.support.old_app import CONNECTED
-from tests.unit.web.legacy_world import begin, only, running, texts, until
+from tests.support.until import until
+from tests.unit.web.legacy_world import begin, only, running, texts
 from tests.unit.web.world import World
 
 

@@ -8,7 +8,8 @@ import pytest
 from app.domain.commands import RemoveMember, SetRole
 from app.domain.outcomes import Rejection
 from app.reads import Outcome
-from tests.unit.web.legacy_world import begin, only, post, release_until, running, texts, until
+from tests.support.until import until
+from tests.unit.web.legacy_world import begin, only, post, release_until, running, texts
 from tests.unit.web.world import World
 from web import sessions
 from web.legacy import posting
@@ -83,7 +84,7 @@ async def test_a_drain_posts_what_was_received_and_closes_with_1001(monkeypatch:
         await alice.say("a", "b")
         await until(lambda: world.commands)
         closed = asyncio.create_task(alice.closed())
-        draining = asyncio.create_task(gateway.sessions.drain(5, spread_s=0))
+        draining = asyncio.create_task(gateway.sessions.drain(600, spread_s=0))
         await release_until(world, draining.done)
         assert await closed == 1001
         assert texts(world) == ["a", "b"]

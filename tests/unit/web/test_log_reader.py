@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, TopicPartition
 
 from app.kafka.consumer import ReadError
 from app.kafka.topics import Layout
@@ -40,6 +40,13 @@ class FakeConsumer:
 
     def consume(self, _count: int, _timeout_s: float) -> list[Any]:
         return []
+
+    def position(self, places: list[TopicPartition]) -> list[TopicPartition]:
+        return places
+
+    def get_watermark_offsets(self, _place: TopicPartition, *, cached: bool) -> tuple[int, int]:
+        assert cached
+        return 0, 0
 
     def close(self) -> None:
         pass
@@ -118,6 +125,6 @@ async def test_the_end_waits_a_moment_only_for_a_thread_that_is_stuck(monkeypatc
     monkeypatch.setattr("web.log_reader.CLOSE_S", 0.01)
     reader, _ = reading(monkeypatch, [], Receiver())
     monkeypatch.setattr(reader._closing, "is_set", lambda: False)
-    await asyncio.wait_for(reader.close(), 5)
+    await asyncio.wait_for(reader.close(), 30)
     monkeypatch.undo()
     await reader.close()

@@ -12,7 +12,9 @@ from agents.presence import PartitionPresence
 from app.owners import Owners
 from app.presence import BODY_CHANGES, Reports, Word, decode_reports, encode_words
 from app.reads import OwnerRecord
+from tests.support.loop_clock import LoopClock
 from tests.support.until import until
+from web import presence_reporter
 from web.presence_reporter import Reporter
 from web.presence_ways import Home, Way
 
@@ -33,10 +35,10 @@ class Owner:
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
         try:
-            await asyncio.sleep(0.001)
+            how = self.fails.pop(0) if self.fails else "heard"
+            await (asyncio.Event().wait() if how == "silent" else asyncio.sleep(0.001))
         finally:
             self.under_way -= 1
-        how = self.fails.pop(0) if self.fails else "heard"
         if how == "lost":
             raise ConnectionResetError
         reports = decode_reports(body)
@@ -187,14 +189,15 @@ async def test_heartbeats_come_while_somebody_is_here(monkeypatch: pytest.Monkey
         assert scene.owner.bodies[-1].reports[0].changes == []
 
 
-async def test_who_asks_waits_until_the_owner_has_heard_what_was_to_be_told() -> None:
+async def test_who_asks_waits_until_the_owner_has_heard_what_was_to_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("web.presence_ways.HEARTBEAT_S", 3600)  # none brings what failed
     async with running() as scene:
         scene.reporter.enter("g", "ann", None)
         await scene.reporter.heard("g")
         assert scene.owner.online() == {"ann"}
         scene.owner.fails = ["lost", "answer lost"]
         scene.reporter.leave("g", "ann")
-        async with asyncio.timeout(2):  # not until a heartbeat
+        async with asyncio.timeout(30):
             await scene.reporter.heard("g")
         assert scene.owner.online() == set()
 
@@ -213,6 +216,22 @@ async def test_an_owner_that_is_away_holds_up_no_close() -> None:
         await scene.sees("ann")
     scene.owner.fails = ["lost"]
     await scene.reporter.close()
+    assert scene.owner.online() == {"ann"}
+
+
+async def test_an_owner_that_keeps_silent_holds_up_no_close_however_late_the_machine_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as scene:
+        scene.reporter.enter("g", "ann", None)
+        await scene.sees("ann")
+    clock = LoopClock(monkeypatch)
+    scene.owner.fails = ["silent"]
+    closing = asyncio.create_task(scene.reporter.close())
+    await until(lambda: scene.owner.under_way)
+    await clock.put_forward(10 * presence_reporter.FAREWELL_S)  # all that a close waits for is over at once
+    async with asyncio.timeout(30):
+        await closing
     assert scene.owner.online() == {"ann"}
 
 

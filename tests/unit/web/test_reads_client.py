@@ -11,10 +11,14 @@ from aiohttp import web
 from app.kafka.partition import partition_for
 from app.owners import Owners
 from app.reads import Answer, AnyRead, OwnerRecord, ReadState, decode_reads, encode_answers
+from tests.support.loop_clock import LoopClock
+from tests.support.until import until
 from web.end_offsets import EndOffsets, EndUnknownError
 from web.reads_client import OwnerCallError, OwnerCalls, OwnerSilentError, Reads, SilentError, UnavailableError
 
 P = partition_for(b"g", 4)
+WITHIN_S = 30
+DEADLINE_S = 300  # of a read
 
 
 def owner(url: str, epoch: int) -> OwnerRecord:
@@ -54,11 +58,20 @@ class Rig:
         assert isinstance(answer, Answer)
         return answer
 
-    async def read(self, within_s: float = 5) -> Answer:
+    async def read(self) -> Answer:
         def make(end: int) -> AnyRead:
             return ReadState(group="g", user="alice", end=end)
 
-        return await self.reads.ask("g", make, asyncio.get_running_loop().time() + within_s)
+        return await self.reads.ask("g", make, asyncio.get_running_loop().time() + DEADLINE_S)
+
+    async def fail(self, clock: LoopClock, when: Callable[[], bool]) -> UnavailableError:
+        """What a read fails with whose deadline comes as soon as `when` says so."""
+        reading = asyncio.create_task(self.read())
+        await until(when)
+        await clock.put_forward(DEADLINE_S)
+        with pytest.raises(UnavailableError) as raised:
+            await reading
+        return raised.value
 
 
 GOOD = Answer(epoch=3, offset=10, seq=1)
@@ -100,42 +113,44 @@ async def test_an_end_that_is_not_told_is_looked_up_again() -> None:
     assert rig.lookups == 2
 
 
-async def test_without_a_usable_answer_the_read_is_unavailable_at_its_deadline() -> None:
+@pytest.fixture
+async def clock(monkeypatch: pytest.MonkeyPatch) -> LoopClock:
+    return LoopClock(monkeypatch)
+
+
+async def test_without_a_usable_answer_the_read_is_unavailable_at_its_deadline(clock: LoopClock) -> None:
     rig = Rig(a=[Answer(missing="loading")])
-    with pytest.raises(UnavailableError):
-        await rig.read(within_s=0.1)
+    await rig.fail(clock, lambda: len(rig.asked) > 1)
 
 
 @pytest.mark.parametrize("wrong", [OwnerCallError("refused"), Answer(missing="not_owner"), Answer(missing="loading")])
-async def test_an_owner_that_says_why_not_is_told_from_one_that_keeps_silent(wrong: Any) -> None:
-    for script, error in (
-        ([wrong], UnavailableError),
-        ([OwnerSilentError("a"), wrong], UnavailableError),
-        ([wrong, OwnerSilentError("a")], SilentError),
-        ([None], SilentError),
+async def test_an_owner_that_says_why_not_is_told_from_one_that_keeps_silent(clock: LoopClock, wrong: Any) -> None:
+    for script, asked, error in (
+        ([wrong], 2, UnavailableError),
+        ([OwnerSilentError("a"), wrong], 3, UnavailableError),
+        ([wrong, OwnerSilentError("a")], 3, SilentError),
+        ([None], 1, SilentError),
     ):
-        with pytest.raises(UnavailableError) as raised:
-            await Rig(a=script).read(within_s=0.3)
-        assert raised.type is error
+        rig = Rig(a=script)
+        # Who asks once more has taken in the answer before it.
+        failure = await rig.fail(clock, lambda rig=rig, asked=asked: len(rig.asked) >= asked)  # type: ignore[misc]
+        assert type(failure) is error
 
 
-async def test_where_no_owner_or_no_end_is_known_nobody_keeps_silent() -> None:
+async def test_where_no_owner_or_no_end_is_known_nobody_keeps_silent(clock: LoopClock) -> None:
     ownerless, endless = Rig(), Rig(a=[None])
     ownerless.owners = ownerless.reads._owners = Owners(4, "log")
     endless.ends_fail = 10**6
-    for rig in (ownerless, endless):
-        with pytest.raises(UnavailableError) as raised:
-            await rig.read(within_s=0.1)
-        assert raised.type is UnavailableError
+    assert type(await ownerless.fail(clock, lambda: ownerless.lookups == 1)) is UnavailableError
+    assert type(await endless.fail(clock, lambda: endless.lookups > 1)) is UnavailableError
 
 
 async def test_a_new_owner_is_asked_at_once_though_the_old_one_is_silent() -> None:
     rig = Rig(a=[None], b=[Answer(epoch=7, offset=11)])
     reading = asyncio.create_task(rig.read())
-    async with asyncio.timeout(1):
-        while not rig.asked:
-            await asyncio.sleep(0)
-        rig.owners.learn(P, owner("b", 7))
+    await until(lambda: rig.asked)
+    rig.owners.learn(P, owner("b", 7))
+    async with asyncio.timeout(WITHIN_S):  # a silent one is given up by far later
         assert (await reading).epoch == 7
 
 
@@ -150,9 +165,8 @@ async def test_one_look_up_serves_all_that_came_before_it_and_none_that_came_aft
 
     ends = EndOffsets(lookup)
     first = [asyncio.create_task(ends.after_now(p)) for p in (1, 1, 2)]
-    async with asyncio.timeout(1):
-        while not rounds:
-            await asyncio.sleep(0)
+    async with asyncio.timeout(WITHIN_S):
+        await until(lambda: rounds)
         late = asyncio.create_task(ends.after_now(1))
         await asyncio.sleep(0)
         gate.set()
@@ -186,8 +200,8 @@ async def test_the_end_waits_for_no_look_up() -> None:
 
     ends = EndOffsets(lookup)
     waiting = asyncio.create_task(ends.after_now(1))
-    await asyncio.wait_for(asked.wait(), 5)
-    await asyncio.wait_for(ends.close(), 5)
+    await asyncio.wait_for(asked.wait(), WITHIN_S)
+    await asyncio.wait_for(ends.close(), WITHIN_S)
     waiting.cancel()
 
 

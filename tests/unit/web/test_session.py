@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -13,23 +12,12 @@ import pytest
 from app.kafka import topics
 from app.kafka.producer import QueueFullError
 from app.revocations import Revocation, encode_revocation
-from tests.contract.client import Client
-from tests.unit.web.world import LOG_ID, SECRET, Gateway, Record, World, running
+from tests.contract.client import WITHIN_S, Client
+from tests.unit.web.world import LOG_ID, REQUEST_TIMEOUT_S, SECRET, Gateway, Record, World, running
 from web import frames, outbox
 from web.session import SILENT_S
 
 Group = dict[str, Any]
-
-
-@pytest.fixture
-async def world() -> World:
-    return World()
-
-
-@pytest.fixture
-async def gateway(world: World) -> AsyncIterator[Gateway]:
-    async with running(world) as gateway:
-        yield gateway
 
 
 def token(user: str = "alice", lives_s: float = 60, **claims: Any) -> str:
@@ -159,7 +147,7 @@ async def test_a_bad_id_is_answered_with_null_and_is_not_malformed(gateway: Gate
 async def test_a_reply_carries_the_id_as_it_came(gateway: Gateway, good_id: str) -> None:
     client = await gateway.client()
     await client.send(f'{{"type":"ping","id":{good_id}}}')
-    message = await client.socket.receive(timeout=5)
+    message = await client.socket.receive(timeout=WITHIN_S)
     assert f'"id":{good_id},"ok":true' in message.data
 
 
@@ -259,7 +247,7 @@ async def test_pings_between_fragments_are_answered_while_the_message_goes_on(ga
     await client.next()
     await send_fragments(client, ping_of(1_000), pieces=4, between=b"between")
     for _ in range(3):
-        message = await client.socket.receive(timeout=5)
+        message = await client.socket.receive(timeout=WITHIN_S)
         assert (message.type, bytes(message.data)) == (aiohttp.WSMsgType.PONG, b"between")
     assert (await client.next())["ok"]
 
@@ -289,7 +277,7 @@ async def test_pings_of_the_client_are_answered_with_their_payload_at_any_time(
         if query:
             await client.next()
         await client.socket.ping(payload)
-        message = await client.socket.receive(timeout=5)
+        message = await client.socket.receive(timeout=WITHIN_S)
         assert (message.type, bytes(message.data)) == (aiohttp.WSMsgType.PONG, payload)
 
 
@@ -312,7 +300,7 @@ async def test_nothing_is_written_after_our_close(gateway: Gateway, world: World
     await alice.ask("send", group="g", text="late", client_msg_id="c")
     writer.write(bytes((0x88, 0x82)) + bytes(4) + (4400).to_bytes(2, "big"))
     assert frames_seen[-1][1][:2] == (4400).to_bytes(2, "big")
-    assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert await asyncio.wait_for(reader.read(), WITHIN_S) == b""
     writer.close()
 
 
@@ -331,7 +319,7 @@ async def test_a_silent_socket_is_pinged_and_closed_after_two_heartbeats(gateway
     await client.next()
     now = asyncio.get_running_loop().time()
     gateway.sessions.sweep(now + SILENT_S / 2 + 1)
-    assert (await client.socket.receive(timeout=5)).type is aiohttp.WSMsgType.PING
+    assert (await client.socket.receive(timeout=WITHIN_S)).type is aiohttp.WSMsgType.PING
     gateway.sessions.sweep(now + SILENT_S + 2)
     await client.closed()
     assert client.socket.close_code == 1001
@@ -348,7 +336,7 @@ async def test_what_a_broker_does_not_take_is_unavailable_and_what_it_may_have_t
     number = await client.start("create_group", group="g", name="G")
     while not world.held:
         await asyncio.sleep(0)
-    world.commander.sweep(asyncio.get_running_loop().time() + 11)
+    world.commander.sweep(asyncio.get_running_loop().time() + REQUEST_TIMEOUT_S + 1)
     late = await client.reply(number)
     assert (late["error"]["code"], late["error"]["temporary"]) == ("timeout", True)
     world.release()
@@ -519,7 +507,7 @@ async def test_a_replay_is_read_at_the_readers_pace_and_never_counts(
 
 async def test_a_drain_says_bye_and_closes_with_1001(gateway: Gateway) -> None:
     client = await gateway.client()
-    draining = asyncio.create_task(gateway.sessions.drain(2))
+    draining = asyncio.create_task(gateway.sessions.drain(WITHIN_S))
     bye = await client.next()
     assert (bye["type"], bye["reconnect_after_ms"] >= 0) == ("bye", True)
     assert await client.closed() == 1001
@@ -633,19 +621,21 @@ async def test_a_revocation_closes_each_socket_of_the_user_and_tells_nobody_else
 
 
 async def test_a_fresh_token_can_shorten_a_sockets_life_too(world: World) -> None:
-    async with running(world, auth="jwt", jwt_leeway_s=0) as gateway:
+    async with running(world, auth="jwt") as gateway:
         client = await gateway.connect("", token=token(lives_s=3_600))
         assert (await client.next())["type"] == "hello"
-        assert (await client.ask("auth", token=token(exp=time.time() + 1.5)))["ok"]
+        assert (await client.ask("auth", token=token(lives_s=60)))["ok"]
+        world.now += 120
         assert await client.closed() == 4401
 
 
 async def test_a_token_that_expires_closes_the_socket_unless_a_fresh_one_came(world: World) -> None:
-    async with running(world, auth="jwt", jwt_leeway_s=0.2) as gateway:
-        ends = await gateway.connect("", token=token(exp=time.time() + 1))
-        stays = await gateway.connect("", token=token(exp=time.time() + 1))
+    async with running(world, auth="jwt") as gateway:
+        ends = await gateway.connect("", token=token(lives_s=60))
+        stays = await gateway.connect("", token=token(lives_s=60))
         assert (await stays.next())["type"] == (await ends.next())["type"] == "hello"
-        assert (await stays.ask("auth", token=token(lives_s=60)))["ok"]
+        assert (await stays.ask("auth", token=token(lives_s=3_600)))["ok"]
+        world.now += 120
         assert await ends.closed() == 4401
         assert (await stays.ask("ping"))["ok"]
         await stays.socket.close()

@@ -8,6 +8,8 @@ import aiohttp
 import pytest
 
 from benchmarks.raw_client import RawClient
+from tests.contract.client import WITHIN_S
+from tests.support.until import until
 from tests.unit.web.world import World, running
 from web import sessions as under_test
 from web.frames import HEARTBEAT_MS
@@ -55,7 +57,7 @@ async def test_the_loop_turns_between_slices(monkeypatch: pytest.MonkeyPatch) ->
     sessions, made = opened(10 * SLICE)
     seen = [0]
     sweeping = asyncio.create_task(sessions.run())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while seen[-1] < len(made):
             await asyncio.sleep(0)
             seen.append(sum(bool(session.beats) for session in made))
@@ -83,11 +85,6 @@ async def test_who_is_gone_is_neither_pinged_nor_kept() -> None:
     assert (first.beats, len(second.beats)) == ([], 1)
 
 
-@pytest.fixture
-async def world() -> World:
-    return World()
-
-
 async def test_an_open_socket_has_no_timer_of_its_own(world: World) -> None:
     loop = asyncio.get_running_loop()
     async with running(world) as gateway:
@@ -98,9 +95,9 @@ async def test_an_open_socket_has_no_timer_of_its_own(world: World) -> None:
 
         clients = [await asyncio.to_thread(RawClient, port, "alice")]
         before = timers()
-        clients += [await asyncio.to_thread(RawClient, port, "alice") for _ in range(20)]
-        assert timers() <= before
-        assert len(gateway.sessions) == 21
+        clients += [await asyncio.to_thread(RawClient, port, "alice") for _ in range(100)]
+        assert timers() < before + 50  # one or two of those that come and go in a gateway may have been due just then
+        assert len(gateway.sessions) == 101
         for client in clients:
             client.close()
 
@@ -117,13 +114,12 @@ async def test_a_pong_is_life_and_who_sends_none_for_two_heartbeats_is_closed(wo
 
         gateway.sessions.sweep(pinged_at)
         reading = asyncio.create_task(alice.next())  # a client answers pings while it reads
-        async with asyncio.timeout(10):
-            while alices._last_seen == opened_at:
-                await asyncio.sleep(0)
+        await until(lambda: alices._last_seen != opened_at)
         gateway.sessions.sweep(pinged_at + HEARTBEAT_S)
 
-        assert (await silent.socket.receive(timeout=5)).type is aiohttp.WSMsgType.PING
+        assert (await silent.socket.receive(timeout=WITHIN_S)).type is aiohttp.WSMsgType.PING
         assert await silent.closed() == 1001
         await alice.start("ping")
         assert (await reading)["ok"]
         assert alices in gateway.sessions._due
+        await alice.socket.close()

@@ -1,26 +1,14 @@
 """How many groups one socket follows, and what it costs before a reply, over a real connection without a broker."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from app.reads import Answer, AnyRead, ReadEvents, ReadSubscription
 from tests.contract.client import Client
-from tests.unit.web.world import Gateway, World, running
+from tests.unit.web.world import Gateway, World
 from web import batch, conversation, frames
 from web.conversation import ASKING
-
-
-@pytest.fixture
-async def world() -> World:
-    return World()
-
-
-@pytest.fixture
-async def gateway(world: World) -> AsyncIterator[Gateway]:
-    async with running(world) as gateway:
-        yield gateway
 
 
 async def make(client: Client, *groups: str) -> None:

@@ -66,6 +66,7 @@ PARTITIONS = 4
 LOG_ID = "log-1"
 ORIGIN = "gateway-under-test"
 SECRET = "0123456789abcdef0123456789abcdef"
+REQUEST_TIMEOUT_S = 600.0  # no test waits for it: those that are about it move the clock
 
 
 @dataclass
@@ -170,9 +171,13 @@ class Online:
 
 
 class World:
-    """The log, its one owner, and the gateway's parts that read and write it."""
+    """The log, its one owner, and the gateway's parts that read and write it.
+
+    `now`: the wall clock that proofs expire by, which stands still unless a test moves it.
+    """
 
     def __init__(self) -> None:
+        self.now = time.time()
         self.log = FakeLog()
         self.log.id = LOG_ID
         self.ends = [1] * PARTITIONS  # offset 0 is the owner's claim
@@ -195,7 +200,7 @@ class World:
         self.commander = Commander(self, origin=ORIGIN, partitions=PARTITIONS, on_fatal=self.failures.append)
         self.owners = Owners(PARTITIONS, LOG_ID)
         self.revocations = Revocations()
-        self.admissions = Admissions(self.revocations)
+        self.admissions = Admissions(self.revocations, lambda: self.now)
         self.online = Online(self)
         self.presence = Presence(
             signal=self.hub.signal,
@@ -216,7 +221,7 @@ class World:
         )
         known = {p: OwnerRecord(url="http://o", epoch=0, offset=1, worker="w", log=LOG_ID) for p in range(PARTITIONS)}
         self.intake.begin(Start(known, dict.fromkeys(range(PARTITIONS), (1, 0)), dict.fromkeys(range(PARTITIONS), 1)))
-        self.service = Service(self.commander, self, self.hub, self.presence, request_timeout_s=10)
+        self.service = Service(self.commander, self, self.hub, self.presence, request_timeout_s=REQUEST_TIMEOUT_S)
 
     # The broker and the owner, as the commander and the reads see them
 
@@ -368,7 +373,7 @@ async def running(world: World, keys: Keys | None = None, **settings: Any) -> As
     chosen = Settings(**{"auth": "dev", "jwt_secret": SECRET, **settings})
     async with aiohttp.ClientSession() as session:
         gateway = Gateway(world, chosen, "", session)
-        authenticator = Authenticator(chosen, keys, world.revocations)
+        authenticator = Authenticator(chosen, keys, world.revocations, lambda: world.now)
         door = Door(world.service, authenticator, world.admissions, LOG_ID)
         tasks = [asyncio.create_task(work) for work in (world.admissions.run(), world.presence.run())]
         tasks.append(asyncio.create_task(world.online.run()))
