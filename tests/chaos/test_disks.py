@@ -12,7 +12,7 @@ from rocksdict import Options, Rdict
 from app.domain.commands import CreateGroup, Send
 from tables.store import OFFSET_KEY
 from tests.support.audit import Ledger, Witness, begin
-from tests.support.driver import ORIGIN
+from tests.support.driver import ORIGIN, WITHIN_S
 from tests.support.sabotage import Processor
 from tests.support.waiting import eventually
 
@@ -156,7 +156,9 @@ def start_again(processor: Processor) -> None:
     """As its supervisor does: what it finds only while it reads ends it once."""
     for _ in range(3):
         processor.start()
-        outcome = eventually(lambda: processor.serves(PARTITIONS) or processor.exit_code(), within_s=40, what="a start")
+        outcome = eventually(
+            lambda: processor.serves(PARTITIONS) or processor.exit_code(), within_s=WITHIN_S, what="a start"
+        )
         if outcome is True:
             return
         assert outcome == LEFT, processor.printed()
@@ -187,7 +189,9 @@ def test_a_table_beyond_its_changelogs_end_stops_its_partition_and_says_so(
     rocks[OFFSET_KEY] = b"1000000"
     rocks.close()
     processor.start()
-    eventually(lambda: "the local table reaches offset 1000000" in processor.printed(), within_s=40, what="the error")
+    eventually(
+        lambda: "the local table reaches offset 1000000" in processor.printed(), within_s=WITHIN_S, what="the error"
+    )
     processor.kill()
     shutil.rmtree(beyond)  # what the error tells an operator to do
     processor.start_and_wait(traffic.ledger.driver)

@@ -10,11 +10,14 @@ from app.domain.commands import CreateGroup, Send
 from app.kafka import topics
 from app.reads import decode_owner
 from tests.support.audit import Ledger, Witness, begin
-from tests.support.driver import ORIGIN, Driver
+from tests.support.driver import ORIGIN, WITHIN_S, Driver
+from tests.support.processors import SESSION_S
 from tests.support.rules import switch_off
 from tests.support.sabotage import FENCED, Processor
 from tests.support.stack import Broker
 from tests.support.waiting import eventually
+
+EVENTS_HELD = 2  # of each group: a message, its repetition, another message
 
 
 class Pair:
@@ -22,18 +25,22 @@ class Pair:
 
     def __init__(self, driver: Driver, data: Path) -> None:
         self.driver = driver
-        self.slots = [Processor(driver.bootstrap, data / f"slot-{n}", f"processor-{n}") for n in range(2)]
+        # Only the first is to lose its session, as soon as a broker allows.
+        self.slots = [
+            Processor(driver.bootstrap, data / f"slot-{n}", f"processor-{n}", AUERBACH_SESSION_TIMEOUT_S=session_s)
+            for n, session_s in enumerate(("6", SESSION_S))
+        ]
 
     def start(self, off: tuple[str, ...]) -> None:
         for slot in self.slots:
             slot.start(off=off)
-        eventually(lambda: len(set(self.owners().values())) == 2, within_s=40, what="both workers own something")
+        eventually(lambda: len(set(self.owners().values())) == 2, within_s=WITHIN_S, what="both workers own something")
 
     def owners(self) -> dict[bytes, str]:
         return {m.key(): decode_owner(m.value()).worker for m in self.driver.read(topics.OWNERS)}
 
     def wait_owned_by(self, worker: str) -> None:
-        eventually(lambda: set(self.owners().values()) == {worker}, within_s=60, what=f"{worker} owns all")
+        eventually(lambda: set(self.owners().values()) == {worker}, within_s=WITHIN_S, what=f"{worker} owns all")
 
     def stop(self) -> None:
         for slot in self.slots:
@@ -81,7 +88,8 @@ def test_a_worker_that_was_stopped_for_longer_than_its_session_changes_nothing(
     elsewhere = {command for command in ledger.decisions if command.split(":")[0] not in mine}
     assert mine
     ledger.driver.flush()
-    eventually(lambda: elsewhere <= ledger.with_outcome(), within_s=20, what="the other worker's outcomes")
+    eventually(lambda: elsewhere <= ledger.with_outcome(), within_s=WITHIN_S, what="the other worker's outcomes")
+    stopped.wait_held(topics.EVENTS, EVENTS_HELD * len(mine))
     stopped.signal(signal.SIGSTOP)
     for group in groups:
         ledger.send(post(pair.driver, group, "undecided"), post(pair.driver, group, "stranger's", user="stranger"))
@@ -90,7 +98,7 @@ def test_a_worker_that_was_stopped_for_longer_than_its_session_changes_nothing(
     stopped.arm()
     stopped.signal(signal.SIGCONT)
     if without:
-        eventually(ledger.audit_log, within_s=20, what="a fork")
+        eventually(ledger.audit_log, within_s=WITHIN_S, what="a fork")
         return
     assert stopped.wait_exit() == FENCED
     assert len(ledger.witness.log(fenced=False)) > len(ledger.witness.log()), "it wrote nothing that could be void"

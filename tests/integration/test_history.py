@@ -11,7 +11,7 @@ from app.domain.commands import Command, CreateGroup, Delete, Edit, Join, PruneH
 from app.domain.events import encode_event
 from app.kafka import topics
 from app.reads import Answer, AnyRead, ReadEvents, ReadMembers, ReadMessages, ReadState, ReadSubscription
-from tests.support.driver import ORIGIN, Driver
+from tests.support.driver import ORIGIN, WITHIN_S, Driver
 from tests.support.processors import Processor
 from tests.support.waiting import eventually
 
@@ -157,4 +157,4 @@ def test_what_is_pruned_is_not_served_and_leaves_the_latest_rows(driver: Driver,
         mine = [row for key, row in latest.items() if key.startswith(talk.group.encode() + b"\x00")]
         return not [row for row in mine if row is not None and b"liked" in row]
 
-    eventually(swept, within_s=20, what="no latest row holds a pruned message")
+    eventually(swept, within_s=WITHIN_S, what="no latest row holds a pruned message")

@@ -9,11 +9,21 @@ from confluent_kafka.admin import AdminClient
 from app.domain.commands import CreateGroup
 from app.kafka import positions, topics
 from app.kafka.leaders import wait_led
-from tests.support.driver import ORIGIN, Driver
+from tests.support.driver import ORIGIN, WITHIN_S, Driver
+from tests.support.processors import SESSION_S
 from tests.support.stack import Command, clean_environment
 from tests.support.waiting import eventually
 
 APP_ID = "auerbach"
+NOT_YET = {
+    KafkaError.NOT_COORDINATOR,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError._WAIT_COORD,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +48,11 @@ def commit(bootstrap: str, app_id: str, *offsets: int) -> None:
         try:
             return all(place.error is None for place in group.commit(offsets=places, asynchronous=False))
         except KafkaException as failed:
-            if failed.args[0].code() in {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}:
+            if failed.args[0].code() in NOT_YET:
                 return False  # the broker has just made its topic of committed offsets
             raise
 
-    eventually(committed, within_s=30, what=f"{app_id} has committed {offsets}")
+    eventually(committed, within_s=WITHIN_S, what=f"{app_id} has committed {offsets}")
     group.close()
 
 
@@ -97,13 +107,14 @@ def test_a_processor_goes_on_from_the_start_of_a_log_that_lost_undecided_command
 ) -> None:
     commit(driver.bootstrap, APP_ID, 2, 5)
     _delete_before(driver.bootstrap, partition=0, offset=4)
-    env = clean_environment(KAFKA_BOOTSTRAP=driver.bootstrap, DATA=str(tmp_path / "data"))
+    where = {"KAFKA_BOOTSTRAP": driver.bootstrap, "DATA": str(tmp_path / "data")}
+    env = clean_environment(**where, AUERBACH_SESSION_TIMEOUT_S=SESSION_S)
     process = Command(tmp_path / "out", env, "processor", "--worker", "processor-0")
     try:
         # What was committed and never decided, in the other partition, is decided too (docs/adr/014).
         decided = eventually(
             lambda: found if "c04" in (found := [v.record.command_id for v in driver.log()]) else None,
-            within_s=60,
+            within_s=WITHIN_S,
             what="the command that is left is decided",
         )
     finally:

@@ -17,7 +17,8 @@ from app.kafka import consumer, topics
 from app.log.records import Claim, CommandPlace, claim_headers, encode_claim, event_headers
 from app.reads import ReadEvents, ReadMessages, ReadState, ReadSubscription
 from tables import group_rows
-from tests.support.driver import ORIGIN, Driver
+from tests.support.driver import ORIGIN, WITHIN_S, Driver
+from tests.support.processors import SESSION_S
 from tests.support.stack import Command, clean_environment
 from tests.support.waiting import eventually
 
@@ -27,7 +28,7 @@ class Processor:
 
     def __init__(self, bootstrap: str, data: Path) -> None:
         self.data = data
-        self._env = clean_environment(KAFKA_BOOTSTRAP=bootstrap, DATA=str(data), AUERBACH_SESSION_TIMEOUT_S="6")
+        self._env = clean_environment(KAFKA_BOOTSTRAP=bootstrap, DATA=str(data), AUERBACH_SESSION_TIMEOUT_S=SESSION_S)
         self._starts = itertools.count()
         self._command: Command | None = None
 
@@ -41,7 +42,7 @@ class Processor:
             assert command.process.poll() is None, command.printed()
             return command.printed().count('"event": "partition open"') >= driver.layout.partitions
 
-        eventually(opened, within_s=40, what="all partitions are open")
+        eventually(opened, within_s=WITHIN_S, what="all partitions are open")
 
     def kill(self) -> None:
         """kill -9."""
@@ -53,7 +54,7 @@ class Processor:
         """SIGTERM; the exit code."""
         return self._command.stop() if self._command is not None else 0
 
-    def wait_for_exit(self, within_s: float = 30) -> int:
+    def wait_for_exit(self, within_s: float = WITHIN_S) -> int:
         """The exit code, once it has left by itself."""
         assert self._command is not None
         return self._command.process.wait(within_s)
@@ -97,7 +98,7 @@ def dead_letters(driver: Driver, group: str, count: int) -> list[Message]:
         letters = [m for m in driver.read(topics.DEAD_LETTERS) if m.key() == group.encode()]
         return letters if len(letters) >= count else None
 
-    return eventually(look, within_s=10, what=f"{count} dead letters") or []
+    return eventually(look, within_s=WITHIN_S, what=f"{count} dead letters") or []
 
 
 def test_an_array_becomes_an_event_each_in_its_order(driver: Driver, group: str) -> None:
@@ -316,7 +317,7 @@ def test_kill_minus_nine_under_load_loses_doubles_and_skips_nothing(
     driver.flush()
     total = 2 * each + 1
     for group in groups:
-        events = driver.wait_for_events(group, total, within_s=60)
+        events = driver.wait_for_events(group, total)
         assert [e.seq for e in events] == list(range(1, total + 1))
         texts = [e.data.text for e in events[1:]]  # type: ignore[union-attr]
         assert texts == [t for n in range(each) for t in (f"{n}", f"{n}+")]

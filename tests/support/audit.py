@@ -4,10 +4,10 @@ The oracle is the domain itself: the commands of a group, decided and folded in 
 `Ledger.audit` holds the log, the replies, the owners' answers and the tables against it and names each violation.
 """
 
-import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from confluent_kafka import Consumer, Message
 
@@ -23,20 +23,10 @@ from app.kafka import consumer, topics
 from app.kafka.leaders import wait_led
 from app.log.fence import Fence
 from app.log.records import CommandPlace, EventRecord, decode_record
-from app.reads import (
-    READS_PATH,
-    Answer,
-    AnyRead,
-    Outcome,
-    ReadSubscription,
-    decode_answers,
-    decode_outcome,
-    decode_owner,
-    encode_reads,
-)
+from app.reads import Outcome, ReadSubscription, decode_outcome, decode_owner
 from tables import loader, rows
 from tables.partition_tables import PartitionTables
-from tests.support.driver import ORIGIN, Driver, Valid
+from tests.support.driver import ORIGIN, WITHIN_S, Driver, Valid, ask, patiently
 from tests.support.memory_store import MemoryStore
 from tests.support.waiting import eventually
 
@@ -71,12 +61,17 @@ class Witness:
         held = self._read.setdefault(topic, defaultdict(list))
         found = []
         for partition in partitions or self.partitions:
-            low, end = consumer.offsets(self._consumer, topic, partition)
-            start = self._ends.get((topic, partition), low)
-            held[partition].extend(consumer.read(self._consumer, topic, partition, start, end))
-            self._ends[topic, partition] = max(start, end)
+            more, end = patiently(partial(self._more, topic, partition))
+            held[partition].extend(more)
+            self._ends[topic, partition] = end
             found.extend(held[partition])
         return found
+
+    def _more(self, topic: str, partition: int) -> tuple[list[Message], int]:
+        """What was not read yet, and up to where that is."""
+        low, end = consumer.offsets(self._consumer, topic, partition)
+        start = self._ends.get((topic, partition), low)
+        return list(consumer.read(self._consumer, topic, partition, start, end)), max(start, end)
 
     def log(self, *, fenced: bool = True) -> list[Valid]:
         """The valid events; all events where not `fenced`: a reader without rule F1."""
@@ -109,7 +104,7 @@ class Witness:
             for index, raw in enumerate(split_array(message.value()))
         }
 
-    def wait_written(self, partitions: Iterable[int], within_s: float = 15) -> None:
+    def wait_written(self, partitions: Iterable[int], within_s: float = WITHIN_S) -> None:
         """Wait until the tables' positions in the changelogs are behind every valid event of `partitions`."""
         last = {self.driver.partition(v.record.group): v.record.offset for v in self.log()}
 
@@ -175,7 +170,7 @@ class Ledger:
         """Whether each command has an event or a reply."""
         return set(self.decisions) <= self.with_outcome()
 
-    def wait_settled(self, within_s: float = 30) -> None:
+    def wait_settled(self, within_s: float = WITHIN_S) -> None:
         """Wait until each command has an event or a reply."""
         self.driver.flush()
         eventually(self.settled, within_s=within_s, what="an outcome of every command")
@@ -222,12 +217,11 @@ class Ledger:
         """What the owners answer against the fold of the log and its bytes."""
         found = []
         folded, values = self._fold()
-        urls = {m.key(): decode_owner(m.value()).url for m in self.witness.read(topics.OWNERS, *self._owners())}
         ends = {m.partition(): m.offset() + 1 for m in self.witness.read(topics.EVENTS)}
         for group, state in folded.items():
             partition = self.driver.partition(group)
             read = ReadSubscription(group=group, user=user, end=ends[partition], after=0)
-            answer = ask(urls[b"%d" % partition], read)
+            (answer,) = ask(partial(self._url, partition), read)
             if answer.missing or answer.refusal or answer.state is None:
                 found.append(f"{group}: the owner answers {answer}")
                 continue
@@ -256,9 +250,10 @@ class Ledger:
                 found.append(f"{group}: the history is not the log's")
         return found
 
-    def _owners(self) -> set[int]:
-        """Where the owner records of the groups' partitions are."""
-        return {self.driver.partition(str(partition)) for partition in self.partitions()}
+    def _url(self, partition: int) -> str:
+        """The owner of a partition, by the newest of its records."""
+        records = self.witness.read(topics.OWNERS, self.driver.partition(str(partition)))
+        return [decode_owner(m.value()).url for m in records if m.key() == b"%d" % partition][-1]
 
     def _fold(self) -> tuple[dict[str, Group], dict[str, list[bytes]]]:
         """The groups as a plain reader folds them, and their events' bytes."""
@@ -269,13 +264,6 @@ class Ledger:
                 evolve(states[valid.event.group], valid.event, valid.record.request)
                 values[valid.event.group].append(valid.record.value)
         return states, values
-
-
-def ask(url: str, read: AnyRead) -> Answer:
-    """An owner's answer, straight from it."""
-    request = urllib.request.Request(url + READS_PATH, encode_reads([read]), method="POST")
-    with urllib.request.urlopen(request, timeout=10) as response:
-        return decode_answers(response.read())[0]
 
 
 def _content(event: Event) -> tuple[object, ...]:

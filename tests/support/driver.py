@@ -2,8 +2,9 @@
 
 import itertools
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from confluent_kafka import Message, Producer
 
@@ -27,6 +28,45 @@ from app.reads import (
 from tests.support.waiting import eventually
 
 ORIGIN = "test-gateway"
+WITHIN_S = 90
+# What an owner says that cannot answer now: gateways ask again, and so does the driver.
+_LATER = {"loading", "not_owner"}
+T = TypeVar("T")
+
+
+def patiently(read: Callable[[], T]) -> T:
+    """What `read` gives; it is asked again while the broker, just back or standing still, cannot be read."""
+
+    def look() -> list[T]:
+        try:
+            return [read()]
+        except consumer.ReadError:
+            return []
+
+    (found,) = eventually(look, within_s=WITHIN_S, what="the broker can be read")
+    return found
+
+
+def ask(url: Callable[[], str], *reads: AnyRead) -> Sequence[Answer]:
+    """An owner's answers; the owner is looked up and asked again while there is none that can answer."""
+    said: list[Answer] = []
+
+    def look() -> bool:
+        try:
+            said[:] = ask_once(url(), *reads)
+        except OSError:  # who was the owner is gone, and the newest owner record is not there yet
+            return False
+        return not any(answer.missing in _LATER for answer in said)
+
+    eventually(look, within_s=WITHIN_S, what=f"an owner that answers {reads}")
+    return said
+
+
+def ask_once(url: str, *reads: AnyRead) -> Sequence[Answer]:
+    """What an owner says, whatever it is."""
+    request = urllib.request.Request(url + READS_PATH, encode_reads(list(reads)), method="POST")
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return decode_answers(response.read())
 
 
 @dataclass
@@ -72,7 +112,7 @@ class Driver:
 
     def flush(self) -> None:
         """Wait until the broker holds all that was sent."""
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(WITHIN_S) == 0
 
     def send_raw(self, partition: int, key: bytes | None, value: bytes | None) -> None:
         """Append any record to the commands topic."""
@@ -81,12 +121,16 @@ class Driver:
 
     def read(self, topic: str) -> list[Message]:
         """All records of a topic, partition by partition."""
-        with consumer.reader(self.bootstrap) as reader:
-            found = []
-            for partition in range(self.layout.partitions):
-                low, high = consumer.offsets(reader, topic, partition)
-                found.extend(consumer.read(reader, topic, partition, low, high))
-            return found
+
+        def read() -> list[Message]:
+            with consumer.reader(self.bootstrap) as reader:
+                found = []
+                for partition in range(self.layout.partitions):
+                    low, high = consumer.offsets(reader, topic, partition)
+                    found.extend(consumer.read(reader, topic, partition, low, high))
+                return found
+
+        return patiently(read)
 
     def log(self) -> list[Valid]:
         """All valid events, under the fencing rules; fails on anything that is neither event nor claim."""
@@ -112,7 +156,7 @@ class Driver:
         """The valid events of one group, in order."""
         return [v.event for v in self.log() if v.event.group == group]
 
-    def wait_for_events(self, group: str, count: int, within_s: float = 30) -> list[Event]:
+    def wait_for_events(self, group: str, count: int, within_s: float = WITHIN_S) -> list[Event]:
         """The group's events once there are `count`."""
         return (
             eventually(
@@ -123,7 +167,7 @@ class Driver:
             or []
         )
 
-    def outcome(self, command_id: str, within_s: float = 30) -> Outcome:
+    def outcome(self, command_id: str, within_s: float = WITHIN_S) -> Outcome:
         """The reply to a command that became no event."""
 
         def look() -> Outcome | None:
@@ -142,12 +186,13 @@ class Driver:
 
     def end(self, group: str) -> int:
         """The end offset of a group's events partition."""
-        with consumer.reader(self.bootstrap) as reader:
-            return consumer.offsets(reader, topics.EVENTS, self.partition(group))[1]
+
+        def read() -> int:
+            with consumer.reader(self.bootstrap) as reader:
+                return consumer.offsets(reader, topics.EVENTS, self.partition(group))[1]
+
+        return patiently(read)
 
     def ask(self, *reads: AnyRead) -> Sequence[Answer]:
         """The owner's answers to reads of groups of one partition."""
-        url = self.owner(reads[0].group).url + READS_PATH
-        request = urllib.request.Request(url, encode_reads(list(reads)), method="POST")
-        with urllib.request.urlopen(request, timeout=10) as response:
-            return decode_answers(response.read())
+        return ask(lambda: self.owner(reads[0].group).url, *reads)

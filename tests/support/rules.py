@@ -201,6 +201,7 @@ def _brought(patch: Patch) -> None:
 
     patch(transport.Consumer, "perform_seek", stand_still)
     patch(starvation, "LOOK_S", 0.3)
+    patch(starvation, "LEAVE_LOOKS", 1_000)  # of such short ones: a slow machine needs some to bring what was asked for
 
 
 _RULES: dict[str, Callable[[Patch], None]] = {

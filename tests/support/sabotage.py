@@ -2,8 +2,9 @@
 
 `python -m tests.support.sabotage processor …` is `python -m app processor …` with patches made before the app runs:
 `RULES_OFF` names the rules to switch off, and the file `ARMS` holds what is to happen from now on, a line each:
-`kill STEP COUNT` (kill -9 itself when the step is reached for the COUNTth time since the line was written) or
-`hold TOPIC` (keep the records of that topic back until the line is gone). Tests arm a process that runs already.
+`kill STEP COUNT` (kill -9 itself when the step is reached for the COUNTth time since the line was written),
+`hold TOPIC` (keep the records of that topic back until the line is gone; each is printed: `held TOPIC`) or `hurry`
+(what is under way ages `HURRY` times as fast). Tests arm a process that runs already.
 """
 
 import functools
@@ -24,12 +25,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.support.driver import Driver
+from tests.support.processors import SESSION_S
 from tests.support.stack import STOP_S, clean_environment
 from tests.support.waiting import eventually
 
 KILLED = -signal.SIGKILL
 FENCED = 70
-START_S = 40
+START_S = 90
+EXIT_S = 90
+HURRY = 15
 # Small, so that few records take several rounds through each step.
 SMALL = {"tables.loader:BATCH_ROWS": 3, "agents.opening:FOLD_RECORDS": 5, "tables.write_behind:APPEND_ROWS": 7}
 
@@ -94,9 +98,8 @@ class Processor:
         self.data = data
         self.slot = slot
         self._arms = data / "arms"
-        self._env = clean_environment(
-            KAFKA_BOOTSTRAP=bootstrap, DATA=str(data), AUERBACH_SESSION_TIMEOUT_S="6", ARMS=str(self._arms), **settings
-        )
+        environment = {"AUERBACH_SESSION_TIMEOUT_S": SESSION_S, **settings}
+        self._env = clean_environment(KAFKA_BOOTSTRAP=bootstrap, DATA=str(data), ARMS=str(self._arms), **environment)
         self._starts = itertools.count()
         self._output = data / "none"
         self._process: subprocess.Popen[bytes] | None = None
@@ -139,18 +142,27 @@ class Processor:
         new.write_text("\n".join(lines))
         new.rename(self._arms)
 
+    def wait_held(self, topic: str, count: int) -> None:
+        """Wait until it has held back so many records of a topic since its last start."""
+
+        def look() -> bool:
+            assert self.exit_code() is None, f"ended with {self.exit_code()}:\n{self.printed()}"
+            return self.printed().count(f"held {topic}\n") >= count
+
+        eventually(look, within_s=EXIT_S, what=f"{self.slot} holds {count} records of {topic}")
+
     def kill_at(self, step: str, count: int = 1) -> None:
         """kill -9 when it reaches `step` for the `count`th time from now on."""
         assert step in STEPS
         self.arm(f"kill {step} {count}")
 
-    def wait_killed(self, within_s: float = 30) -> None:
+    def wait_killed(self, within_s: float = EXIT_S) -> None:
         """Wait until it has killed itself, and disarm."""
         code = self.wait_exit(within_s)
         assert code == KILLED, f"ended with {code}:\n{self.printed()}"
         self.arm()
 
-    def wait_exit(self, within_s: float = 30) -> int:
+    def wait_exit(self, within_s: float = EXIT_S) -> int:
         """Its exit code, once it has ended by itself."""
         assert self._process is not None
         try:
@@ -213,7 +225,7 @@ class _Arms:
     def reach(self, step: str) -> None:
         with self._lock:
             for line in self.lines():
-                word, rest = line.split(" ", 1)
+                word, _, rest = line.partition(" ")
                 name, _, count = rest.rpartition(" ")
                 if word == "kill" and name == step:
                     self._reached[step] = self._reached.get(step, 0) + 1
@@ -222,6 +234,9 @@ class _Arms:
 
     def held(self, topic: str) -> bool:
         return f"hold {topic}" in self.lines()
+
+    def hurried(self) -> bool:
+        return "hurry" in self.lines()
 
 
 def _find(place: str) -> tuple[Any, str]:
@@ -267,6 +282,7 @@ def _hold_back(arms: _Arms) -> None:
             produce(self, topic, partition, **fields)
             return
         queue.append(lambda: produce(self, topic, partition, **fields))
+        print(f"held {topic}", flush=True)
         if len(queue) == 1:
             self._loop.call_later(0.02, release, self, topic)
 
@@ -285,6 +301,18 @@ def _hold_back(arms: _Arms) -> None:
     Producer.produce_all = holding_all  # type: ignore[method-assign]
 
 
+def _hurry(arms: _Arms) -> None:
+    """Let the deadline of deliveries come soon, from when a test asks for it: no pause of the machine before is one."""
+    from agents.in_flight import InFlight
+
+    age_s = InFlight.age_s
+
+    def hurried(self: InFlight) -> float:
+        return age_s(self) * (HURRY if arms.hurried() else 1)
+
+    InFlight.age_s = hurried  # type: ignore[method-assign]
+
+
 def main() -> None:
     """Patch, then run the app's command line."""
     from app.cli.main import main as app_main
@@ -300,6 +328,7 @@ def main() -> None:
     for rule in json.loads(os.environ.get("RULES_OFF", "[]")):
         switch_off(rule, setattr)
     _hold_back(arms)
+    _hurry(arms)
     app_main()
 
 
