@@ -17,7 +17,7 @@ from benchmarks.meter import Meter, of_process
 from benchmarks.record import Record
 
 CHANNEL = Channel("g", [Line(1, "ann", "text", 0.0)])
-DEADLINE_S = 10
+DEADLINE_S = 30
 
 
 class Always(random.Random):
@@ -71,7 +71,10 @@ async def test_who_was_killed_is_not_struck_again_before_it_has_a_new_process(vi
     assert killer.counts() == {("SIGKILL", "processor"): 1}
 
 
-async def test_nobody_stays_paused_when_the_run_is_over(victim: subprocess.Popen[bytes]) -> None:
+async def test_nobody_stays_paused_when_the_run_is_over(
+    victim: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.killer.GATEWAY_PAUSE_S", (3600.0, 3600.0))
     record = Record([CHANNEL])
     killer = Killer(lambda _: victim.pid, ["gateway-0"], Always(0.2), every_s=(0.0, 0.001))
     killing = asyncio.create_task(killer(record))

@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from auerbach_client import Client
@@ -27,9 +27,11 @@ def said_in(gateway: FakeGateway, group: str) -> list[tuple[str | None, str]]:
     return [(e.by, e.data.text) for e in events if e.kind == "message.posted"]  # type: ignore[union-attr]
 
 
-async def play(gateway: FakeGateway, *channels: Channel, limit: int = 50, **how: Any) -> Tally:
+async def play(
+    gateway: FakeGateway, *channels: Channel, limit: int = 50, kind: type[Client] = Client, **how: Any
+) -> Tally:
     def make(user: str) -> Client:
-        return Client(gateway.url, user=user)
+        return kind(gateway.url, user=user)
 
     tally = Tally()
     async with make(player.OWNER) as owner, Speakers(make, limit) as speakers:
@@ -62,19 +64,26 @@ async def test_with_many_lines_under_way_each_speakers_own_stay_in_order(gateway
 
 
 async def test_fewer_sockets_than_speakers_are_taken_in_turn(gateway: FakeGateway) -> None:
-    most = 0
-    opened = gateway.frames_per_socket
+    used = most = 0
 
-    def count() -> float:
-        nonlocal most
-        most = max(most, len(gateway.sessions) + 1)
-        return opened()
+    class Counted(Client):
+        async def __aenter__(self) -> Self:
+            nonlocal used, most
+            await super().__aenter__()
+            used += 1
+            most = max(most, used)
+            return self
 
-    gateway.frames_per_socket = count
-    await play(gateway, channel("a", TALK), limit=3, window=8)
+        async def aclose(self) -> None:
+            nonlocal used
+            used -= 1
+            await super().aclose()
+
+    await play(gateway, channel("a", TALK), limit=3, window=8, kind=Counted)
 
     assert sorted(said_in(gateway, "a")) == sorted(TALK)
-    assert most <= 3 + 1 + 1  # three speakers, the owner, and one that is about to close
+    assert most <= 3 + 1  # three speakers and the owner
+    assert used == 0
 
 
 async def test_playing_again_doubles_nothing(gateway: FakeGateway) -> None:
