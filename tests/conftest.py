@@ -109,7 +109,9 @@ def stack(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
     Use group ids of your own (`new_group`), and kill nothing: that is what `make_stack` is for.
     """
-    service = Stack(tmp_path_factory.mktemp("stack"), settings={"AUERBACH_LEGACY": "1"})
+    # Nothing is taken down here, so neither is there anything to give up soon on a machine that stands still.
+    patient = {"AUERBACH_REQUEST_TIMEOUT_S": "30", "AUERBACH_SESSION_TIMEOUT_S": "30"}
+    service = Stack(tmp_path_factory.mktemp("stack"), settings={"AUERBACH_LEGACY": "1", **patient})
     try:
         service.start()
         yield service

@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import msgspec
 
-WITHIN_S = 15
+WITHIN_S = 60  # against hanging only: longer than a gateway lets a request wait
 
 
 class Client:

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.contract.client import Client
+from tests.contract.client import WITHIN_S, Client
 from tests.contract.conftest import Connect
 from tests.support.driver import Driver
 from tests.support.stack import Stack
@@ -39,7 +39,7 @@ async def raw_events(client: Client, count: int) -> list[bytes]:
     """The next `count` frames as they came."""
     frames = []
     for _ in range(count):
-        message = await client.socket.receive(timeout=15)
+        message = await client.socket.receive(timeout=WITHIN_S)
         assert message.type is aiohttp.WSMsgType.TEXT, message
         frames.append(message.data.encode())
     return frames

@@ -10,7 +10,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 SERVICE = "chatservice.ChatService"
 METHOD = f"/{SERVICE}/RetrieveLastMessages"
-WITHIN_S = 30
+WITHIN_S = 90  # against hanging: far longer than a gateway takes to answer
 
 
 class Rpc:
