@@ -11,10 +11,10 @@ import aiohttp
 from app.kafka import topics
 from app.kafka.producer import Producer
 from app.reads import OwnerRecord, encode_owner
+from tests.contract.client import WITHIN_S
+from tests.contract.conftest import Connect
 from tests.contract.test_gateway_process import Gateway
 from tests.support.stack import Broker, Stack
-
-WITHIN_S = 60
 
 
 class Asked:
@@ -71,7 +71,11 @@ async def test_readiness_names_each_thing_that_it_waits_for(
         await asyncio.to_thread(gateway.stop)
 
 
-async def test_a_gateway_that_serves_tells_what_it_has_counted(stack: Stack, http: aiohttp.ClientSession) -> None:
+async def test_a_gateway_that_serves_tells_what_it_has_counted(
+    connect: Connect, stack: Stack, http: aiohttp.ClientSession, new_group: Callable[[], str]
+) -> None:
+    # It has read at least this in the log.
+    assert (await (await connect("alice")).ask("create_group", group=new_group(), name="G"))["ok"]
     async with http.get(stack.http_url() + "/metrics") as response:
         assert response.content_type == "text/plain"
         told = await response.text()
