@@ -37,8 +37,8 @@ def document(*keys: Any) -> bytes:
     return json.dumps({"keys": list(keys)}).encode()
 
 
-def claims(user: str = "alice", lives_s: float = 60, **others: Any) -> dict[str, Any]:
-    """Claims of a token issued now."""
+def claims(user: str = "alice", lives_s: float = 3_600, **others: Any) -> dict[str, Any]:
+    """Claims of a token issued now, which outlives any test unless that says otherwise."""
     now = time.time()
     return {"sub": user, "iat": now, "exp": now + lives_s, **others}
 
