@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -14,13 +15,14 @@ import grpc
 import pytest
 
 from app.kafka import topics
-from tests.contract.client import Client
+from tests.contract.client import WITHIN_S, Client
 from tests.contract.test_limits import TEXTS
 from tests.support.driver import Driver
 from tests.support.ports import free_ports
 from tests.support.processors import Processor, processors
 from tests.support.rpc import SERVICE, Rpc
 from tests.support.stack import Command, Stack, clean_environment
+from web.rpc.server import GRACE_S
 
 LIMIT_BYTES = 4 * 1024 * 1024
 BAD_SETTING = 2
@@ -221,7 +223,7 @@ async def test_in_a_burst_no_call_ends_without_a_status(rpc: Rpc, enter: Enter, 
     told = [each for each in answers if each.status.code == 0]
     assert told
     assert all(each == answer for each in told)
-    assert {each.status.code for each in answers} <= {0, 2, 3}  # there are many, and they have ten seconds
+    assert {each.status.code for each in answers} <= {0, 2, 3}  # there are many, and they have not for ever
 
 
 class Gateway(Command):
@@ -276,43 +278,71 @@ def gateway(module_broker: str, tmp_path: Path) -> Iterator[Gateway]:
         one.stop(signal.SIGTERM)
 
 
+async def until_told(rpc: Rpc, code: str, timeout_s: float | None = None) -> None:
+    """Ask until this is told.
+
+    It is the first answer, but on a machine that stood still: then all of a call's time may be over before anybody was
+    asked, or a broker was silent, too, or the caller's deadline came before the answer that was there.
+    """
+    late = {"REQUEST_TIMEOUT", "SERVICE_UNAVAILABLE", "DEADLINE_EXCEEDED"}
+    async with asyncio.timeout(WITHIN_S):
+        while (told := await code_or_failure(rpc, timeout_s)) != code:
+            assert told in late
+
+
+async def code_or_failure(rpc: Rpc, timeout_s: float | None) -> str:
+    """The status code that is told, or gRPC's own if the call itself failed."""
+    try:
+        return await rpc.code("g", timeout_s=timeout_s)
+    except grpc.RpcError as failed:
+        return str(failed.code().name)
+
+
 async def test_an_owner_that_keeps_silent_is_told_from_one_that_is_not_there(
     processor: Processor, gateway: Gateway
 ) -> None:
     with Rpc(gateway.grpc_port) as rpc:
-        assert await rpc.code("g") == "OK"
+        await until_told(rpc, "OK")
         processor.kill(signal.SIGSTOP)
-        no_deadline, with_one = await asyncio.gather(rpc.code("g", timeout_s=None), rpc.code("g", timeout_s=3))
-        assert (no_deadline, with_one) == ("REQUEST_TIMEOUT", "REQUEST_TIMEOUT")
+        await asyncio.gather(until_told(rpc, "REQUEST_TIMEOUT"), until_told(rpc, "REQUEST_TIMEOUT", timeout_s=2))
         processor.kill(signal.SIGCONT)
-        assert await rpc.code("g") == "OK"
+        await until_told(rpc, "OK")
         processor.kill()
-        no_deadline, with_one = await asyncio.gather(rpc.code("g", timeout_s=None), rpc.code("g", timeout_s=3))
-        assert (no_deadline, with_one) == ("SERVICE_UNAVAILABLE", "SERVICE_UNAVAILABLE")
+        await asyncio.gather(
+            until_told(rpc, "SERVICE_UNAVAILABLE"), until_told(rpc, "SERVICE_UNAVAILABLE", timeout_s=2)
+        )
         assert await rpc.code("g", "0") == "OK"  # nobody is asked for it
 
 
 async def test_where_no_owner_is_known_the_service_is_unavailable(driver: Driver, gateway: Gateway) -> None:
     del driver
     with Rpc(gateway.grpc_port) as rpc:
-        assert await rpc.code("g") == "SERVICE_UNAVAILABLE"
+        await until_told(rpc, "SERVICE_UNAVAILABLE")
 
 
 async def test_a_gateway_that_is_told_to_end_answers_the_calls_under_way(
     processor: Processor, module_broker: str, http: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    ending = Gateway(tmp_path / "ending", module_broker, AUERBACH_REQUEST_TIMEOUT_S="600", AUERBACH_DRAIN_SPREAD_S="0")
-    ending.wait_for("gateway serves")
-    with Rpc(ending.grpc_port) as rpc:
-        assert await rpc.code("g") == "OK"
-        processor.kill(signal.SIGSTOP)
-        waiting = asyncio.create_task(rpc.code("g", timeout_s=None))
-        async with asyncio.timeout(30):
-            while "auerbach_gateway_rpc_under_way 1.0" not in await metrics(http, ending):
-                await asyncio.sleep(0.01)
-        ending.process.send_signal(signal.SIGTERM)
-        assert await waiting == "SERVICE_UNAVAILABLE"
-    assert await asyncio.to_thread(ending.ended) == 0
+    settings = {"AUERBACH_REQUEST_TIMEOUT_S": "600", "AUERBACH_DRAIN_SPREAD_S": "0"}
+    told: list[str] = []
+    while len(told) < 3 and "SERVICE_UNAVAILABLE" not in told:
+        ending = Gateway(tmp_path / f"ending-{len(told)}", module_broker, **settings)
+        await asyncio.to_thread(ending.wait_for, "gateway serves")
+        with Rpc(ending.grpc_port) as rpc:
+            await until_told(rpc, "OK", WITHIN_S)
+            processor.kill(signal.SIGSTOP)
+            waiting = asyncio.create_task(code_or_failure(rpc, None))
+            async with asyncio.timeout(WITHIN_S):
+                while "auerbach_gateway_rpc_under_way 1.0" not in await metrics(http, ending):
+                    await asyncio.sleep(0.01)
+            began = time.monotonic()
+            ending.process.send_signal(signal.SIGTERM)
+            told.append(await waiting)
+            # Once more where the machine stood still while the answer was due.
+            assert told[-1] == "SERVICE_UNAVAILABLE" or time.monotonic() - began > GRACE_S, told
+        assert await asyncio.to_thread(ending.ended) == 0
+        processor.kill(signal.SIGCONT)
+    assert told[-1] == "SERVICE_UNAVAILABLE"
 
 
 def test_a_port_that_is_taken_is_told_by_its_setting(driver: Driver, gateway: Gateway, tmp_path: Path) -> None:
