@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from confluent_kafka.admin import AdminClient
 from app.kafka import topics
 from bridges.outbound.positions import Place
 from tests.support.amqp_out import (
+    SEEN_S,
+    Message,
     OutBridge,
     bound_queue,
     collect,
@@ -24,7 +27,6 @@ from tests.support.rabbit import Rabbit
 from tests.support.waiting import eventually
 
 PARTITIONS = 2
-SEEN_S = 60
 
 MakeBridge = Callable[..., OutBridge]
 _numbers = itertools.count()
@@ -59,15 +61,21 @@ def make_bridge(kafka: str, rabbit: Rabbit, app_id: str, exchange: str, tmp_path
         made.append(OutBridge(kafka, at, tmp_path / f"{number}", exchange, name=f"bridge-{number}", **more))
         return made[-1]
 
-    yield make
-    for each in made:
-        each.stop()
+    with ExitStack() as stopping:
+        yield make
+        for each in made:
+            stopping.callback(each.stop)
 
 
 def writer(kafka: str, partition: int = 0) -> LogWriter:
     log = LogWriter(kafka, partition)
     log.claim()
     return log
+
+
+def firsts(messages: list[Message]) -> list[bytes]:
+    """The bodies, each where it came first: what was not confirmed in time comes again."""
+    return list(dict.fromkeys(message.body for message in messages))
 
 
 def count(number: int) -> Callable[[list], bool]:
@@ -161,7 +169,7 @@ def test_what_a_replaced_owner_writes_is_never_published_also_after_a_restart_be
     bridge.start()
 
     messages = collect(rabbit, queue, lambda seen: any(m.body == log.values[group][-1] for m in seen))
-    assert [m.body for m in messages] == log.values[group]
+    assert firsts(messages) == log.values[group]
 
 
 def test_a_bridge_begins_at_the_end_as_it_was_when_it_started_with_the_epoch_in_force_there(
@@ -177,12 +185,13 @@ def test_a_bridge_begins_at_the_end_as_it_was_when_it_started_with_the_epoch_in_
     bridge.start_ready()
     log.void(group, old)
     log.post(group, "after")
+    log.void(group, old)
+    last = log.post(group, "the last")
     log.flush()
 
-    messages = collect(rabbit, queue, count(1))
-    assert [m.body for m in messages] == [log.values[group][1]]
+    messages = collect(rabbit, queue, lambda seen: any(m.body == last for m in seen))
+    assert firsts(messages) == log.values[group][1:]
     eventually(lambda: bridge.metric("auerbach_bridge_out_lag_records") == 0, within_s=SEEN_S, what="no lag")
-    assert depth(rabbit, queue) == 0
 
 
 def test_a_bridge_that_was_killed_before_its_first_event_does_not_begin_at_a_later_end(
@@ -226,8 +235,11 @@ def test_nothing_is_published_unless_an_exchange_is_named(
     bridge = OutBridge(kafka, rabbit, tmp_path, "", AUERBACH_APP_ID=app_id)
     bridge.start()
 
-    eventually(lambda: bridge.waits_for() is not None, within_s=SEEN_S, what="its health")
-    assert bridge.stop() == 0
+    try:
+        eventually(lambda: bridge.waits_for() is not None, within_s=SEEN_S, what="its health")
+    finally:
+        code = bridge.stop()
+    assert code == 0
     assert '"out"' not in bridge.printed()
 
 
@@ -261,7 +273,8 @@ def test_a_position_that_is_none_of_this_log_is_told_and_never_gone_on_from(
 
     log.post(group)
     log.flush()
-    assert '"event": "the log cannot be read"' in bridge.printed()
+    told = '"event": "the log cannot be read"'
+    eventually(lambda: told in bridge.printed(), within_s=SEEN_S, what=told)
     assert depth(rabbit, queue) == 0
     assert committed(kafka, app_id, 0)[0] == place.offset
 
@@ -282,12 +295,12 @@ def test_what_retention_took_before_it_was_published_is_counted_and_the_rest_is_
     log.flush()
     place = TopicPartition(topics.EVENTS, 1, log.epoch + 5)
     admin = AdminClient({"bootstrap.servers": kafka})
-    admin.delete_records([place])[place].result(30)
+    admin.delete_records([place])[place].result(SEEN_S)
 
     bridge.start()
 
-    messages = collect(rabbit, queue, count(6))
-    assert [m.body for m in messages] == log.values[group][4:]
+    messages = collect(rabbit, queue, lambda seen: any(m.body == log.values[group][-1] for m in seen))
+    assert firsts(messages) == log.values[group][4:]
     assert '"records": 4' in bridge.printed()
 
 

@@ -3,20 +3,20 @@
 import itertools
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from app.kafka import topics
-from tests.support.amqp_out import OutBridge, bound_queue, collect, committed, depth, without_repeats
+from tests.support.amqp_out import SEEN_S, OutBridge, bound_queue, collect, committed, depth, without_repeats
 from tests.support.log_writer import LogWriter
 from tests.support.rabbit import Rabbit, running
 from tests.support.stack import Broker
 from tests.support.waiting import eventually
 
 PARTITIONS = 2
-SEEN_S = 60
 EVENTS = 3000
 
 MakeBridge = Callable[..., OutBridge]
@@ -27,10 +27,12 @@ _numbers = itertools.count()
 def kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker of this module's own, which may be killed if it is started again."""
     broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    topics.create(broker.bootstrap, "auerbach", PARTITIONS, replication=1)
-    yield broker
-    broker.stop()
+    try:
+        broker.start()
+        topics.create(broker.bootstrap, "auerbach", PARTITIONS, replication=1)
+        yield broker
+    finally:
+        broker.stop()
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +59,10 @@ def make_bridge(kafka: Broker, mortal: Rabbit, exchange: str, tmp_path: Path) ->
         made.append(bridge)
         return bridge
 
-    yield make
-    for each in made:
-        each.stop()
+    with ExitStack() as stopping:
+        yield make
+        for each in made:
+            stopping.callback(each.stop)
 
 
 def stream(logs: list[LogWriter], exchange: str, events: int = EVENTS) -> dict[str, list[bytes]]:
@@ -207,14 +210,15 @@ def test_at_a_clean_end_the_position_is_behind_the_last_event_and_nothing_comes_
     logs, bridge = writers(kafka), make_bridge()
     bridge.start_ready()
     due = stream(logs, exchange, events=300)
-    eventually(lambda: depth(mortal, queue) == 300, within_s=SEEN_S, what="all of it")
+    eventually(lambda: depth(mortal, queue) >= 300, within_s=SEEN_S, what="all of it")
 
     assert bridge.stop() == 0
+    before = depth(mortal, queue)  # more than all only if a connection was lost meanwhile
     bridge.start_ready()
     more = stream(logs, f"{exchange}-more", events=1)
 
     messages = collect(mortal, queue, all_of(more))
-    assert len(messages) == 301
+    assert len(messages) == before + 1
     assert without_repeats(messages) == {**due, **more}
 
 
@@ -222,7 +226,8 @@ def test_a_rabbitmq_that_blocks_publishers_is_waited_for_in_bounds_and_the_rest_
     kafka: Broker, mortal: Rabbit, exchange: str, make_bridge: MakeBridge
 ) -> None:
     queue = bound_queue(mortal, exchange, "#")
-    logs, bridge = writers(kafka), make_bridge()
+    # A session longer than any machine stands still: what is held up must not cost the bridge its partitions.
+    logs, bridge = writers(kafka), make_bridge(AUERBACH_SESSION_TIMEOUT_S="60")
     bridge.start_ready()
     mortal.ctl("set_vm_memory_high_watermark", "0")
     try:

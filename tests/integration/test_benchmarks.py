@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks import suite
-from tests.support.stack import clean_environment
+from tests.support.stack import START_S, STOP_S, clean_environment
 from tests.support.waiting import eventually
 
 # A figure of each that is told last.
@@ -51,12 +51,14 @@ def test_a_benchmark_that_is_killed_leaves_no_process_behind(tmp_path: Path, kaf
             start_new_session=True,
         )
     try:
-        eventually(lambda: "--worker" in " ".join(_processes(tmp_path)), within_s=60, what="a processor on its broker")
+        eventually(
+            lambda: "--worker" in " ".join(_processes(tmp_path)), within_s=START_S, what="a processor on its broker"
+        )
     finally:
         killed.kill()
         killed.wait()
 
-    eventually(lambda: not _processes(tmp_path), within_s=10, what="all of them gone")
+    eventually(lambda: not _processes(tmp_path), within_s=STOP_S, what="all of them gone")
 
 
 def _processes(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ import contextlib
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from auerbach_client import ChatError, Client
 
 from tests.support.ports import free_ports
 from tests.support.rabbit import Rabbit
-from tests.support.stack import Stack
+from tests.support.stack import START_S, Stack
+from tests.support.waiting import STALL_S, eventually
 
 PROGRAMS = Path(__file__).parents[2] / "docs" / "migration"
 QUEUE = "queue-of-the-migration"
@@ -26,9 +28,19 @@ def service(kafka_jars: Path, rabbit: Rabbit, tmp_path_factory: pytest.TempPathF
     one = Stack(tmp_path_factory.mktemp("migration"), processors=1, gateways=2, settings=settings)
     try:
         one.start()
+        health = f"http://127.0.0.1:{one.bridge_port}/readyz"
+        eventually(lambda: ready(health), within_s=START_S, what="the bridge has declared what the check uses")
         yield one
     finally:
         one.stop()
+
+
+def ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def check(service: Stack, rabbit: Rabbit, **instead: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +56,7 @@ def check(service: Stack, rabbit: Rabbit, **instead: str) -> subprocess.Complete
 
 def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(PROGRAMS / program), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=START_S, check=False)
 
 
 def test_the_replaced_services_neighbours_find_all_that_they_use(service: Stack, rabbit: Rabbit) -> None:
@@ -90,14 +102,16 @@ async def test_groups_that_were_there_before_have_their_members_in_the_order_of_
 
 async def until_member(service: Stack, group: str, user: str) -> list[tuple[str, str]]:
     """The group's members in the order of joining, once `user` is one."""
-    deadline = time.monotonic() + 30
+    waited_s = 0.0
     async with Client(service.http_url(), user=user) as chat:
         while True:
+            began = time.monotonic()
             with contextlib.suppress(ChatError):
                 state = await chat.state(group)
                 return [(member.user, member.role) for member in state.members]
-            assert time.monotonic() < deadline, f"{user} is no member of {group}"
+            assert waited_s < 90, f"{user} is no member of {group}"
             await asyncio.sleep(0.1)
+            waited_s += min(time.monotonic() - began, STALL_S)
 
 
 def test_a_list_with_a_bad_line_is_refused_whole(service: Stack, rabbit: Rabbit, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def port(rabbit: Rabbit) -> int:
 
 async def let_in(settings: Settings) -> None:
     """Log in and declare something, for which the right in that virtual host is needed."""
-    async with await aio_pika.connect(settings.rabbitmq_url, timeout=10) as connection:
+    async with await aio_pika.connect(settings.rabbitmq_url, timeout=120) as connection:
         channel = await connection.channel()
         await channel.declare_queue(exclusive=True)
 

@@ -21,10 +21,11 @@ from app.kafka.consumer import settings
 from bridges.outbound.positions import Place, group_id, metadata_of
 from tests.support.ports import free_ports
 from tests.support.rabbit import Rabbit
-from tests.support.stack import Command, clean_environment
+from tests.support.stack import STOP_S, Command, clean_environment
 from tests.support.waiting import eventually
 
-SEEN_S = 60
+SEEN_S = 180  # against hanging
+_ANSWER_S = 60
 _queues = itertools.count()
 Message = AbstractIncomingMessage
 
@@ -45,10 +46,9 @@ class OutBridge:
             DATA=str(data),
             AUERBACH_BRIDGE=name,
             AUERBACH_BRIDGE_PORT=str(self._port),
-            AUERBACH_SESSION_TIMEOUT_S="6",
             **rabbit.settings,
             **({"AUERBACH_AMQP_EVENTS_EXCHANGE": exchange} if exchange else {}),
-            **more,
+            **{"AUERBACH_SESSION_TIMEOUT_S": "6", **more},
         )
         self._command: Command | None = None
 
@@ -72,7 +72,7 @@ class OutBridge:
     def waits_for(self) -> list[str] | None:
         """What its way out waits for; None where it does not answer."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=_ANSWER_S) as response:
                 answer = json.load(response)
         except urllib.error.HTTPError as red:
             answer = json.load(red)
@@ -82,7 +82,7 @@ class OutBridge:
 
     def metric(self, name: str) -> float:
         """A figure of `/metrics`."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=_ANSWER_S) as response:
             lines = response.read().decode().splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
@@ -97,8 +97,8 @@ class OutBridge:
         if number == signal.SIGKILL:
             self._command.process.wait(10)
 
-    def stop(self, within_s: float = 30) -> int:
-        """SIGTERM; its exit code."""
+    def stop(self, within_s: float = STOP_S) -> int:
+        """SIGTERM; its exit code. Fails if it takes longer."""
         return self._command.stop(signal.SIGTERM, within_s) if self._command is not None else 0
 
 
@@ -174,7 +174,7 @@ def committed(bootstrap: str, app_id: str, partition: int) -> tuple[int, str]:
     """Offset and metadata that bridges committed for a partition of the events; offset negative where they did not."""
     consumer = Consumer(settings(bootstrap, **{"group.id": group_id(app_id)}))
     try:
-        (found,) = consumer.committed([TopicPartition(topics.EVENTS, partition)], timeout=10)
+        (found,) = consumer.committed([TopicPartition(topics.EVENTS, partition)], timeout=SEEN_S)
         return found.offset, found.metadata or ""
     finally:
         consumer.close()

@@ -17,7 +17,8 @@ from tests.support.raw_amqp import ACCEPTED, RawPublisher, message_type, propert
 from tests.support.stack import Command, clean_environment
 from tests.support.waiting import eventually
 
-READY_S = 30
+READY_S = 120  # its pauses grow to half a minute while RabbitMQ or Kafka is away
+_ANSWER_S = 60
 
 
 class Bridge:
@@ -71,7 +72,7 @@ class Bridge:
 
     def get(self, path: str) -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as response:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=_ANSWER_S) as response:
                 return str(response.read().decode())
         except urllib.error.HTTPError as status:
             return status.read().decode()
@@ -83,7 +84,8 @@ class Bridge:
 
     def logged(self, event: str) -> list[dict[str, Any]]:
         """The lines of its log with this event."""
-        lines = [json.loads(line) for line in self.printed().splitlines() if line.startswith("{")]
+        whole, _, _ = self.printed().rpartition("\n")  # the last line may be half written
+        lines = [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:

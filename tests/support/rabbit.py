@@ -22,6 +22,8 @@ STOP_S = 90
 _MISSING = "no RabbitMQ: as root, apt-get install rabbitmq-server (do not start its service); the bridges' tests run it"
 # Debian's /usr/sbin/rabbitmq-server changes the user and the folder; this is what it runs.
 _BIN = Path("/usr/lib/rabbitmq/bin")
+# Erlang gives nodes seven seconds to know each other: a machine may stand still for as long between two words.
+_PATIENT = "-kernel net_setuptime 60"
 
 
 def _program(name: str) -> str:
@@ -52,6 +54,7 @@ class Rabbit:
             "disk_free_limit.absolute = 1MB\n"
             "vm_memory_high_watermark.absolute = 1GB\n"
             "log.file.level = info\n"
+            "handshake_timeout = 60000\n"
         )
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("RABBITMQ_", "ERL_", "NOTIFY_"))}
         self._env = {
@@ -70,7 +73,8 @@ class Rabbit:
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(data / "enabled_plugins"),
             "RABBITMQ_PID_FILE": str(data / "rabbit.pid"),
             # Two schedulers that sleep when idle: many tests share the machine.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none {_PATIENT}",
+            "RABBITMQ_CTL_ERL_ARGS": _PATIENT,
             # The script then becomes the server instead of watching over it: its pid is the server's.
             "RUNNING_UNDER_SYSTEMD": "true",
         }

@@ -12,6 +12,7 @@ _FRAME_BYTES = 100_000  # of a body; RabbitMQ's frames have 128 KiB
 _PERSISTENT = 1 << 12
 _MESSAGE_ID = 1 << 7
 ACCEPTED, REFUSED = "accepted", "refused"
+_WITHIN_S = 120  # against hanging
 
 
 def table(*entries: bytes) -> bytes:
@@ -49,7 +50,7 @@ class RawPublisher:
     """One connection with one channel in confirm mode."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), 10)
+        self._socket = socket.create_connection(("127.0.0.1", port), _WITHIN_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else each frame waits 40 ms for an ACK
         self._buffer = b""
         self._published = self._acknowledged = 0

@@ -75,15 +75,19 @@ class Command:
             self.stop()
 
     def stop(self, number: signal.Signals = signal.SIGINT, within_s: float = STOP_S) -> int:
-        """Signal it and wait for its end; SIGKILL when it takes too long. Its exit code."""
+        """Signal it and wait for its end; SIGKILL when it takes too long. Its exit code.
+
+        Of the time of a machine that stands still only a moment counts.
+        """
         if self.process.poll() is None:
             self.process.send_signal(number)
         try:
-            return self.process.wait(within_s)
-        except subprocess.TimeoutExpired:
+            eventually(lambda: self.process.poll() is not None, within_s=within_s, what="its end")
+        except AssertionError:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"did not end within {within_s} s:\n{self.printed()}") from None
+        return self.process.returncode
 
 
 class Broker:
@@ -174,6 +178,8 @@ class Stack:
 
     def start(self) -> None:
         """Start everything and wait until it says that it is ready."""
+        if self._up is not None:
+            self._up.process.wait(STOP_S)  # it was killed, which takes effect when it takes effect
         self.data.mkdir(parents=True, exist_ok=True)
         (self.data / "up.out").unlink(missing_ok=True)
         self._up = Command(self.data / "up.out", self.env, "up", *(() if self._restart else ("--no-restart",)))
@@ -187,11 +193,11 @@ class Stack:
             up, self._up = self._up, None
             up.stop(signal.SIGTERM)
 
-    def interrupt(self) -> int:
-        """Ctrl-C, and the exit code of `up`."""
+    def interrupt(self, within_s: float = STOP_S) -> int:
+        """Ctrl-C, and the exit code of `up`; fails if it takes longer."""
         assert self._up is not None
         up, self._up = self._up, None
-        return up.stop(signal.SIGINT)
+        return up.stop(signal.SIGINT, within_s)
 
     def start_one(self, name: str) -> None:
         """Start one process alone, as `up --only NAME`; it runs when this returns, ready or not."""

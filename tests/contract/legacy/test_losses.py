@@ -8,7 +8,7 @@ from contextlib import suppress
 import aiohttp
 
 from tests.contract.legacy.doors import Doors, Enter, NewGroup, Open, begin, post
-from tests.support.old_app import CONNECTED, DISCONNECTED, address
+from tests.support.old_app import CONNECTED, DISCONNECTED, WITHIN_S, OldApp, address
 from tests.support.stack import MakeStack, Stack
 
 
@@ -19,9 +19,9 @@ async def test_a_second_of_silence_brings_a_ping(
     alice = await enter("alice")
     await begin(alice, group)
     async with http.ws_connect(address(stack.legacy_port, group, "alice"), autoping=False) as socket:
-        assert (await socket.receive()).type is aiohttp.WSMsgType.TEXT
+        assert (await socket.receive(timeout=WITHIN_S)).type is aiohttp.WSMsgType.TEXT
         for _ in range(2):
-            ping = await socket.receive(timeout=15)
+            ping = await socket.receive(timeout=WITHIN_S)
             assert ping.type is aiohttp.WSMsgType.PING
             await socket.pong(ping.data)
 
@@ -37,12 +37,11 @@ async def test_a_thousand_waiting_messages_fail_the_slow_and_nobody_else(
     await slow.connected()
     await carol.about("bob", CONNECTED)
     sent = 0
-    gone = asyncio.create_task(carol.about("bob", DISCONNECTED))
-    while not gone.done() and sent < 10_000:
+    failed = asyncio.create_task(slow.rest_once(carol, "bob"))
+    while not slow.failed and sent < 10_000:
         await post(alice, group, *(f"{sent + n} {'x' * size}" for n in range(100)))
         sent += 100
-    await asyncio.wait_for(gone, 20)
-    frames, code = await slow.rest()
+    frames, code = await failed
     assert code == 1011
     assert frames < sent
     await post(alice, group, "end")
@@ -62,6 +61,7 @@ class Slow:
         self._port = port
         self._target = address(port, group, user).raw_path_qs
         self._data = b""
+        self.failed = False
 
     async def connected(self) -> None:
         loop = asyncio.get_running_loop()
@@ -75,17 +75,23 @@ class Slow:
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
         ]
         await loop.sock_sendall(self._socket, "\r\n".join([*lines, "", ""]).encode())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WITHIN_S):
             while CONNECTED.encode() not in self._data:
                 self._data += await loop.sock_recv(self._socket, 4_096)
         assert b" 101 " in self._data
         self._data = b""
 
+    async def rest_once(self, other: OldApp, user: str) -> tuple[int, int | None]:
+        """`rest`, as soon as another one is told that this one is gone: the gateway waits for a reader some seconds."""
+        await other.about(user, DISCONNECTED)
+        self.failed = True
+        return await self.rest()
+
     async def rest(self) -> tuple[int, int | None]:
         """How many whole frames came, and the code of the CLOSE behind them."""
         loop = asyncio.get_running_loop()
         with self._socket:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(WITHIN_S):
                 with suppress(ConnectionResetError):
                     while chunk := await loop.sock_recv(self._socket, 65_536):
                         self._data += chunk
@@ -126,7 +132,7 @@ async def test_the_processors_death_sends_no_old_frame_again_and_announces_nobod
         assert texts == {"meanwhile", "and after it", "after"}
         assert len(app.seen) == len(seen) + 3
     # The new owner has heard of both again: nobody is left of whom it does not know.
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(WITHIN_S):
         while sorted((await alice.ask("presence", group="g"))["online"]) != ["bob", "carol"]:
             await asyncio.sleep(0.05)
     await bob.say("end")
@@ -140,10 +146,10 @@ async def test_the_processors_death_sends_no_old_frame_again_and_announces_nobod
     for text in sent:
         await socket.send_str(text)
     await socket.ping(b"read")
-    while (message := await socket.receive(timeout=20)).type is not aiohttp.WSMsgType.PONG:
+    while (message := await socket.receive(timeout=WITHIN_S)).type is not aiohttp.WSMsgType.PONG:
         assert message.type is not aiohttp.WSMsgType.CLOSE
     service.kill("gateway-0", signal.SIGTERM)
-    while (await socket.receive(timeout=20)).type is not aiohttp.WSMsgType.CLOSE:
+    while (await socket.receive(timeout=WITHIN_S)).type is not aiohttp.WSMsgType.CLOSE:
         pass
     assert socket.close_code == 1001
     assert [await carol.text() for _ in sent] == sent

@@ -1,6 +1,7 @@
 """One Kafka a file, and bridges between it and a RabbitMQ."""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,12 @@ PARTITIONS = 2
 def kafka(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker of this module's own, with the topics: kill it if you start it again, pause it if you let it go on."""
     broker = Broker(tmp_path_factory.mktemp("kafka"))
-    broker.start()
-    wait_led(broker.bootstrap, topics.create(broker.bootstrap, "auerbach", PARTITIONS, 1), PARTITIONS)
-    yield broker
-    broker.stop()
+    try:
+        broker.start()
+        wait_led(broker.bootstrap, topics.create(broker.bootstrap, "auerbach", PARTITIONS, 1), PARTITIONS)
+        yield broker
+    finally:
+        broker.stop()
 
 
 @pytest.fixture(scope="module")
@@ -40,14 +43,12 @@ def queue(new_group: Callable[[], str]) -> str:
 @pytest.fixture
 def make_bridge(driver: Driver, tmp_path: Path, queue: str) -> Iterator[Callable[..., Bridge]]:
     """Makes bridges to a RabbitMQ, not started, on the test's own queue."""
-    made: list[Bridge] = []
+    with ExitStack() as made:
 
-    def make(rabbit: Rabbit, name: str = "bridge-0", **settings: str) -> Bridge:
-        settings = {"USER_SERVICE_EVENT_QUEUE": queue, **settings}
-        bridge = Bridge(tmp_path, driver.bootstrap, rabbit, name, settings)
-        made.append(bridge)
-        return bridge
+        def make(rabbit: Rabbit, name: str = "bridge-0", **settings: str) -> Bridge:
+            settings = {"USER_SERVICE_EVENT_QUEUE": queue, **settings}
+            bridge = Bridge(tmp_path, driver.bootstrap, rabbit, name, settings)
+            made.callback(bridge.stop)
+            return bridge
 
-    yield make
-    for bridge in made:
-        bridge.stop()
+        yield make

@@ -8,7 +8,7 @@ import pytest
 from app.domain.events import Event, GroupCreated, MemberJoined, MemberRemoved, NewMember
 from tests.support import raw_amqp
 from tests.support.amqp_headers import REFUSED, STRANGE, UNDECODABLE
-from tests.support.amqp_in import letter, letters
+from tests.support.amqp_in import SEEN_S, headers_of, letter
 from tests.support.bridges import Bridge, UserService, body
 from tests.support.driver import Driver
 from tests.support.processors import processors
@@ -198,7 +198,7 @@ def test_a_message_with_wrong_headers_is_put_aside_and_the_next_one_served(
     service.users.created(group, "ada")
 
     service.driver.wait_for_events(group, 1)
-    headers = letter(service.driver, group.encode())
+    headers = headers_of(letter(service.driver, group.encode()))
     assert (headers["reason"] or b"").decode().startswith(reason)
     assert headers["topic"] == f"amqp:{QUEUE}".encode()
 
@@ -214,7 +214,7 @@ def test_headers_that_the_client_library_cannot_decode_do_not_stop_the_queue(
     service.users.created(group, "ada")
 
     service.driver.wait_for_events(group, 1)
-    headers = letter(service.driver, group.encode())
+    headers = headers_of(letter(service.driver, group.encode()))
     assert headers["reason"] == b"undecodable headers"
     assert encoded[:1000] in (headers["amqp.properties"] or b"")
 
@@ -231,7 +231,7 @@ def test_an_instant_of_a_property_that_cannot_be_decoded_does_not_stop_the_queue
     service.users.created(group, "ada")
 
     service.driver.wait_for_events(group, 1)
-    assert letter(service.driver, group.encode())["reason"] == b"undecodable headers"
+    assert headers_of(letter(service.driver, group.encode()))["reason"] == b"undecodable headers"
 
 
 @pytest.mark.parametrize("case", list(STRANGE))
@@ -274,7 +274,7 @@ def test_a_body_cut_at_every_byte_or_followed_by_one_is_put_aside(
     assert isinstance(event.data, GroupCreated)
     assert event.data.members == (NewMember("ada", "owner"),)
     after = service.bridge.metric('auerbach_bridge_in_dead_letters_total{reason="bad body"}')
-    assert after - before == len(whole) + 1
+    assert after - before >= len(whole) + 1  # more only if RabbitMQ gave some out again
 
 
 @pytest.mark.parametrize(
@@ -285,7 +285,7 @@ def test_ids_that_no_door_lets_in_are_put_aside(service: Service, group: str, us
 
     service.users.publish("GROUP_CREATED", whole)
 
-    headers = letter(service.driver, whole)
+    headers = headers_of(letter(service.driver, whole))
     assert (headers["reason"] or b"").startswith(b"bad id: ")
 
 
@@ -301,8 +301,8 @@ def test_a_dead_letter_has_the_body_and_headers_that_came_and_where_it_came_from
         ),
     )
 
-    (found,) = eventually(lambda: letters(service.driver, marker), within_s=20, what="a dead letter")
-    headers = dict(found.headers())
+    found = letter(service.driver, marker)
+    headers = headers_of(found)
     assert found.value() == marker
     assert (headers["message_type"], headers["trace"]) == (b"GROUP_CREATED", b"t-1")
     assert (headers["amqp.exchange"], headers["amqp.message_id"]) == (b"group_updates_exchange", b"m-1")
@@ -313,7 +313,7 @@ def test_a_body_too_large_for_a_record_is_cut_and_says_so(service: Service, new_
 
     service.users.publish("GROUP_CREATED", marker + b"x" * 100_000 * 30)
 
-    headers = letter(service.driver, marker)
+    headers = headers_of(letter(service.driver, marker))
     assert (headers["cut"] or b"").startswith(b"body of %d bytes, SHA-256 " % (len(marker) + 3_000_000))
 
 
@@ -328,6 +328,7 @@ def test_nothing_of_a_message_is_in_the_log(service: Service, new_group: Callabl
 
 
 def test_the_queue_is_durable_and_has_one_consumer(service: Service, rabbit: Rabbit) -> None:
-    lines = rabbit.ctl("list_queues", "name", "durable", "consumers", "--no-table-headers").splitlines()
+    def lines() -> list[str]:
+        return rabbit.ctl("list_queues", "name", "durable", "consumers", "--no-table-headers").splitlines()
 
-    assert f"{QUEUE}\ttrue\t1" in lines
+    eventually(lambda: f"{QUEUE}\ttrue\t1" in lines(), within_s=SEEN_S, what="a durable queue with one consumer")

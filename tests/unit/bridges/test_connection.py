@@ -13,7 +13,9 @@ from aiormq.exceptions import (
 )
 
 from app.config import Settings
+from bridges import amqp_inbound, connection
 from bridges.connection import Link, LostError, explain
+from bridges.inbound.declaring import DECLARE_S
 
 SETTINGS = Settings(rabbitmq_host="mq", rabbitmq_username="ada", rabbitmq_password="geheim", rabbitmq_virtual_host="v")
 
@@ -43,6 +45,23 @@ async def test_a_link_waits_for_rabbitmq_from_the_start_and_ends_when_it_is_told
     link = Link(SETTINGS, "in", stopping)
     stopping.set()
 
-    await asyncio.wait_for(link.run(lambda _: asyncio.sleep(0)), 5)
+    await asyncio.wait_for(link.run(lambda _: asyncio.sleep(0)), 60)
 
     assert link.waits_for == "RabbitMQ at mq:5672, virtual host v"
+
+
+@pytest.mark.parametrize(
+    "asked_and_answered_s",
+    [
+        (connection.CONNECT_S,),
+        (connection.PROBE_S, connection.ANSWER_S),
+        (amqp_inbound.CHECK_S, DECLARE_S),
+        (amqp_inbound.SLOW_S,),
+        (amqp_inbound.KAFKA_S,),
+        (amqp_inbound.ASK_S[1], connection.ANSWER_S),
+    ],
+    ids=["connecting", "a RabbitMQ that hangs", "a queue that is gone", "a slow Kafka", "no Kafka", "another's end"],
+)
+def test_whatever_fails_is_noticed_within_ten_seconds(asked_and_answered_s: tuple[float, ...]) -> None:
+    """That it is noticed at all is held by tests/integration/amqp_inbound, on machines of any speed."""
+    assert sum(asked_and_answered_s) < 10

@@ -153,7 +153,7 @@ async def test_it_is_finished_once_all_is_acknowledged(rig: Rig) -> None:
 
     rig.producer.report(0)
 
-    await asyncio.wait_for(finished, 5)
+    await asyncio.wait_for(finished, 60)
 
 
 async def test_how_long_the_oldest_waits_is_told(rig: Rig) -> None:

@@ -166,7 +166,7 @@ async def test_the_end_of_a_generation_waits_for_what_is_sent_and_drops_what_is_
     flow.take(1, [event(0), event(1)])
     async with publishing(flow, messages=1) as channel:
         await until(lambda: channel.published)
-        finishing = asyncio.create_task(flow.finish(1, 10))
+        finishing = asyncio.create_task(flow.finish(1, 600))
         await asyncio.sleep(0)
         assert not finishing.done()
 
@@ -182,7 +182,7 @@ async def test_the_end_of_a_generation_waits_for_nobody_without_a_channel(flow: 
     async with publishing(flow) as channel:
         await until(lambda: channel.published)
 
-    await asyncio.wait_for(flow.finish(1, 60), 10)
+    await asyncio.wait_for(flow.finish(1, 600), 60)
 
     assert flow.reached(1)[0] == Place(0, -1)
 

@@ -172,7 +172,9 @@ async def owner() -> Owner:
 
 
 @pytest.fixture
-async def audiences(owner: Owner) -> AsyncIterator[Audiences]:
+async def audiences(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Audiences]:
+    for patience in ("HELD_S", "ASK_S", "CALL_S"):  # as long as no machine stands still
+        monkeypatch.setattr(f"bridges.outbound.push_audience.{patience}", 600)
     app = web.Application()
     app.router.add_post("/reads", owner.reads)
     server = TestServer(app)
