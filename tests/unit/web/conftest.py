@@ -18,6 +18,8 @@ def patient() -> Iterator[None]:
             "web.session.CLOSE_S",
             "web.keys.READ_S",
             "web.keys.ASK_S",
+            "web.legacy.posting.CERTAIN_WITHIN_S",
+            "web.legacy.session.CERTAIN_WITHIN_S",
             "web.reads_client.CALL_S",
             "web.presence_reporter.FAREWELL_S",
         ):

@@ -58,19 +58,20 @@ async def test_a_text_that_cannot_be_a_message_closes_and_what_came_before_is_po
         assert texts(world) == ["a", "b"]
 
 
-async def test_what_was_received_before_the_clients_close_is_posted() -> None:
+async def test_what_was_received_before_the_clients_close_is_posted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(posting, "QUEUED", 16)
     world = World()
     begin(world)
     world.gate.clear()
     async with running(world) as gateway:
         alice = await gateway.connect()
-        await alice.say(*(f"m{n}" for n in range(300)))
+        await alice.say(*(f"m{n}" for n in range(60)))
         await until(lambda: len(only(gateway)._posting) == posting.QUEUED)
         closing = asyncio.create_task(alice.socket.close())
         world.gate.set()
         await closing
         await until(lambda: not len(gateway.sessions))
-        assert texts(world) == [f"m{n}" for n in range(300)]
+        assert texts(world) == [f"m{n}" for n in range(60)]
         assert not world.hub.follows(b"g")
 
 
@@ -154,16 +155,19 @@ async def test_who_is_told_by_the_owner_to_be_outside_posts_nothing_more_and_is_
         assert [command.text for command in world.commands] == ["a"]
 
 
-async def test_a_socket_behind_a_full_queue_is_not_read_and_nothing_of_it_is_lost() -> None:
+async def test_a_socket_behind_a_full_queue_is_not_read_and_nothing_of_it_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(posting, "QUEUED", 16)
     world = World()
     begin(world)
     world.hold_commands = True
     async with running(world) as gateway:
         alice = await gateway.member()
-        sent = [f"m{n} {'x' * 4_000}" for n in range(600)]
+        sent = [f"m{n} {'x' * 16_000}" for n in range(150)]
         saying = asyncio.create_task(alice.say(*sent))
         await until(lambda: len(only(gateway)._posting) == posting.QUEUED)
-        reading = asyncio.create_task(_texts(alice, 600))
+        reading = asyncio.create_task(_texts(alice, 150))
         await release_until(world, reading.done)
         await saying
         assert reading.result() == sent
