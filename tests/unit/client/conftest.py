@@ -1,11 +1,14 @@
 """A gateway without a broker, and clients whose waits are too short to be noticed."""
 
 import asyncio
+import base64
+import json
 import random
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from auerbach_client import Backoff, Client
+from auerbach_client import Backoff, Client, Event, Item, Subscription
 
 from tests.support.fake_gateway import FakeGateway
 
@@ -37,13 +40,35 @@ def held_up(reader: Client) -> bool:
     return connection is not None and connection._waiting_since is None and not feed._hurried.is_set()
 
 
+async def take(events: Subscription, count: int) -> list[Item]:
+    """The next `count` items."""
+    async with asyncio.timeout(60):
+        return [await anext(events) for _ in range(count)]
+
+
+async def posted(chat: Client, count: int, group: str = "g") -> None:
+    """`count` messages in a group."""
+    await asyncio.gather(*(chat.send(group, f"m{i}") for i in range(count)))
+
+
+def seqs(items: list[Item]) -> list[int]:
+    return [item.seq for item in items if isinstance(item, Event)]
+
+
+def jwt(life_s: float, number: int = 0) -> str:
+    """A token that says when it expires; nobody here checks its signature."""
+    parts = ({"alg": "none"}, {"sub": "alice", "exp": time.time() + life_s, "jti": number})
+    head, body = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    return f"{head}.{body}.x"
+
+
 class Clock:
     """The clock of the running loop, which can be put forward: deadlines come when a test says so, not before."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop, self._ahead_s = asyncio.get_running_loop(), 0.0
-        time = loop.time
-        monkeypatch.setattr(loop, "time", lambda: time() + self._ahead_s)
+        real = loop.time
+        monkeypatch.setattr(loop, "time", lambda: real() + self._ahead_s)
 
     async def put_forward(self, by_s: float) -> None:
         """Have `by_s` seconds pass at once; what was due within them has run when this returns."""
