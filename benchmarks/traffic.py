@@ -83,6 +83,8 @@ class Traffic:
         """
         began = time.monotonic()
         time.sleep(seconds)
+        while not any(at >= began for _, at in list(self._sent.values())):
+            time.sleep(0.01)  # the machine stood still for so long: go on until there is something to tell of
         ended = time.monotonic()
         deadline = ended + DRAIN_S
         while any(began <= at < ended for _, at in list(self._sent.values())):

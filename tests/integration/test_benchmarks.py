@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
-from benchmarks import suite
+from benchmarks import suite, throughput
 from tests.support.stack import START_S, STOP_S, clean_environment
 from tests.support.waiting import eventually
 
@@ -39,6 +41,31 @@ def test_a_benchmark_runs_to_its_end(name: str, kafka_jars: Path) -> None:
 
     assert ran.exit_code == 0, ran.stderr
     assert TOLD_LAST[name] in ran.stdout
+
+
+class Standstill:
+    """A lab, and its worker, on a machine that stands still from the first command to the last."""
+
+    def __init__(self) -> None:
+        self.events = 7
+
+    def write(self, records: Sequence[tuple[int, bytes]], topic: str) -> None:
+        self.events += 16 * len(records)
+
+    def written(self) -> int:
+        return self.events
+
+    def cpu_s(self) -> float:
+        return 0.001 * self.events
+
+
+def test_what_was_over_between_two_looks_is_measured_from_the_first_of_them() -> None:
+    machine: Any = Standstill()
+
+    rate, cpu_s = throughput.measure(machine, machine, [(0, b"")] * 10, 16)
+
+    assert rate > 0
+    assert cpu_s == pytest.approx(0.001)
 
 
 def test_a_benchmark_that_is_killed_leaves_no_process_behind(tmp_path: Path, kafka_jars: Path) -> None:
