@@ -25,7 +25,7 @@ from agents.recovery import TableManager
 FETCH_WAIT_MS = 100
 POLL_S = 0.1
 IDLE_S = 0.05
-STOP_S = 15  # an ordered stop takes about one
+STOP_S = 20  # an ordered stop takes about one
 
 
 class RebalanceListener(FaustRebalanceListener):

@@ -11,6 +11,9 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from app.kafka.client_log import client_settings
 
 BATCH = 1000
+# The most that one poll of a tenth of a second counts of a silence: who stood still meanwhile has not heard whether
+# the broker is silent.
+POLL_S = 0.5
 
 
 class ReadError(Exception):
@@ -95,11 +98,12 @@ def read(
         return
     at = TopicPartition(topic, partition, start)
     consumer.assign([at])
-    last_progress = monotonic()
+    silent_s = 0.0
     position = start
     while position < end:
         if stopped():
             raise ReadError(f"{topic}/{partition}: stopped at {position}")
+        began = monotonic()
         for message in _arrived(consumer):
             error = message.error()
             if error is not None:
@@ -109,11 +113,10 @@ def read(
             if message.offset() >= end:
                 return
             yield message
-            last_progress = monotonic()
         reached = consumer.position([at])[0].offset
-        if reached > position:
-            position, last_progress = reached, monotonic()
-        elif monotonic() - last_progress > stall_s:
+        silent_s = silent_s + min(monotonic() - began, POLL_S) if reached <= position else 0.0
+        position = max(position, reached)
+        if silent_s > stall_s:
             raise ReadError(f"{topic}/{partition}: nothing between {position} and {end} in {stall_s} s")
 
 
