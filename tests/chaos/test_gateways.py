@@ -30,7 +30,8 @@ PAUSE_S = 0.02  # between a writer's messages: they are to last as long as the d
 IN_FLIGHT = 20
 FRAMES_BEFORE_A_CUT = 30
 ACKNOWLEDGED_BEFORE_A_BLOW = 100
-DEADLINE_S = 150
+DEADLINE_S = 400
+WITHIN_S = 150
 LAST = "the last one"
 # What may end a socket: its reader, or a gateway that died, drained, or could not fetch what it lacked.
 CODES = {None, 1000, 1001, 1006, 4409}
@@ -57,7 +58,15 @@ class Run:
     async def more(self) -> None:
         """Wait until the service has acknowledged some more: the next blow falls under load."""
         enough = len(self.acked) + ACKNOWLEDGED_BEFORE_A_BLOW
-        await asyncio.to_thread(eventually, lambda: len(self.acked) >= enough, within_s=60, what="acknowledgements")
+        await asyncio.to_thread(
+            eventually, lambda: len(self.acked) >= enough, within_s=WITHIN_S, what="acknowledgements"
+        )
+
+
+def client(urls: list[str], user: str) -> Client:
+    """Comes back at once, and waits for an outcome longer than any blow lasts on a slow machine."""
+    soon = Backoff(0.05, 0.5)
+    return Client(urls, user=user, reconnect=soon, connect_timeout_s=WITHIN_S, request_timeout_s=WITHIN_S)
 
 
 async def write(run: Run, writer: int) -> None:
@@ -71,7 +80,7 @@ async def write(run: Run, writer: int) -> None:
         run.acked[key] = (group, ack.seq)
         slots.release()
 
-    async with Client(run.urls(), user=f"writer-{writer}", reconnect=Backoff(0.05, 0.5)) as chat:
+    async with client(run.urls(), f"writer-{writer}") as chat:
         for group in run.groups:
             await chat.join(group)
         async with asyncio.TaskGroup() as sends:
@@ -161,7 +170,7 @@ async def follow(run: Run, group: str) -> list[bytes]:
     dice = random.Random(run.dice.random())
     until = dice.randrange(1, FRAMES_BEFORE_A_CUT)
     async with (
-        Client(run.urls(), user="olga", reconnect=Backoff(0.05, 0.5)) as chat,
+        client(run.urls(), "olga") as chat,
         chat.subscribe(group, after=0) as events,
     ):
         async for event in events:
@@ -178,7 +187,7 @@ async def follow(run: Run, group: str) -> list[bytes]:
 
 async def look(run: Run) -> None:
     """One user who asks all the time: what was acknowledged before the question is in the answer."""
-    async with Client(run.urls(), user="olga", reconnect=Backoff(0.05, 0.5)) as chat:
+    async with client(run.urls(), "olga") as chat:
         while not run.ended:
             group = run.dice.choice(run.groups)
             acked = max((seq for of, seq in run.acked.values() if of == group), default=0)
@@ -231,7 +240,7 @@ async def pause_a_processor(run: Run) -> None:
 
     run.stack.kill(paused, signal.SIGSTOP)
     try:
-        await asyncio.to_thread(eventually, moved, within_s=40, what=f"{other} owns all partitions")
+        await asyncio.to_thread(eventually, moved, within_s=WITHIN_S, what=f"{other} owns all partitions")
     finally:
         run.stack.kill(paused, signal.SIGCONT)
 
@@ -265,7 +274,7 @@ async def disturb(run: Run) -> None:
 async def disturbed(stack: Stack, dice: random.Random) -> None:
     """Write, read and cut while the service is disturbed; then hold what was seen against the log."""
     groups = [f"chaos-{number}" for number in range(GROUPS)]
-    async with asyncio.timeout(DEADLINE_S), Client(stack.http_url(), user="olga", reconnect=Backoff(0.05, 0.5)) as olga:
+    async with asyncio.timeout(DEADLINE_S), client([stack.http_url()], "olga") as olga:
         for group in groups:
             await olga.create_group(group, name="Chaos", join="open")
         run = Run(stack, dice, groups, olga.hello.log)

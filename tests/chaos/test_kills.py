@@ -28,7 +28,8 @@ from tests.support.waiting import eventually
 Disturbance = Callable[[Stack, Record], Coroutine[Any, Any, None]]
 
 LINES = 400  # of each group
-DEADLINE_S = 120
+DEADLINE_S = 400
+WITHIN_S = 150
 
 
 def talk() -> list[Channel]:
@@ -48,7 +49,9 @@ async def disturbed(stack: Stack, channels: list[Channel], record: Record, distu
 async def more(record: Record, count: int = 150) -> None:
     """Wait until the service has acknowledged some more: the next blow falls under load, at no particular moment."""
     enough = min(record.settled + count, record.lines)
-    await asyncio.to_thread(eventually, lambda: record.settled >= enough, within_s=60, what=f"{enough} acknowledged")
+    await asyncio.to_thread(
+        eventually, lambda: record.settled >= enough, within_s=WITHIN_S, what=f"{enough} acknowledged"
+    )
 
 
 async def kill_processors(stack: Stack, record: Record) -> None:
@@ -76,7 +79,7 @@ async def pause_a_processor(stack: Stack, record: Record) -> None:
         owners = {m.key(): decode_owner(m.value()).worker for m in driver.read(topics.OWNERS)}
         return set(owners.values()) == {"processor-1"}
 
-    await asyncio.to_thread(eventually, moved, within_s=40, what="processor-1 owns all partitions")
+    await asyncio.to_thread(eventually, moved, within_s=WITHIN_S, what="processor-1 owns all partitions")
     stack.kill("processor-0", signal.SIGCONT)
 
 

@@ -17,12 +17,13 @@ from confluent_kafka.admin import AdminClient
 from app.cli.launch.java import CHECKOUT
 from app.kafka import topics
 from app.kafka.consumer import offsets, reader
+from app.kafka.leaders import wait_led
 from tests.support.void_log import Record, Row, by_chance, by_hand, fold
 from tests.support.waiting import eventually
 
 PROGRAMS = CHECKOUT / "docs" / "consumers"
 PYTHON, JAVA = PROGRAMS / "plain_consumer.py", PROGRAMS / "PlainConsumer.java"
-SEEN_S = 60
+SEEN_S = 90
 BY_CHANCE = 2000
 UNRULED = "Unruled"
 
@@ -31,7 +32,8 @@ UNRULED = "Unruled"
 def log_id(module_broker: str) -> str:
     """The id of a log of two partitions that is empty yet."""
     topics.create(module_broker, "auerbach", partitions=2, replication=1)
-    found = topics.find_log_id(AdminClient({"bootstrap.servers": module_broker}), 10)
+    wait_led(module_broker, [topics.EVENTS], 2)
+    found = topics.find_log_id(AdminClient({"bootstrap.servers": module_broker}), SEEN_S)
     assert found is not None
     return found
 
@@ -50,7 +52,7 @@ def compiled(kafka_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     programs = [str(JAVA), str(folder / f"{UNRULED}.java")]
     jars = f"{kafka_jars}/*"
     command = [javac, "--release", "17", "-Xlint:all", "-Werror", "-cp", jars, "-d", str(folder), *programs]
-    subprocess.run(command, check=True, timeout=120)
+    subprocess.run(command, check=True, timeout=300)
     return f"{folder}:{jars}"
 
 
@@ -124,7 +126,7 @@ def append(bootstrap: str, records: list[Record]) -> None:
             headers=each.headers(),
             on_delivery=lambda _error, message: placed.append((message.partition(), message.offset())),
         )
-    assert producer.flush(30) == 0
+    assert producer.flush(SEEN_S) == 0
     assert sorted(placed) == sorted((each.partition(), each.offset()) for each in records)
 
 
@@ -160,7 +162,7 @@ class Runs:
     def kill(self) -> None:
         for each in self._running.values():
             each.send_signal(signal.SIGKILL)
-            each.wait(10)
+            each.wait(SEEN_S)
         self._running.clear()
 
 

@@ -27,7 +27,7 @@ async def put_aside(bootstrap: str) -> None:
         for i, (value, headers) in enumerate(PUT_ASIDE):
             await producer.deliver(topics.DEAD_LETTERS, i % 2, key=None, value=value, headers=list(headers.items()))
     finally:
-        await producer.close(1)
+        await producer.close(60)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def told(bootstrap: str, *arguments: str) -> Sequence[dict[str, object]]:
         env=clean_environment(KAFKA_BOOTSTRAP=bootstrap),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=True,
     )
     return [json.loads(line) for line in ran.stdout.splitlines()]

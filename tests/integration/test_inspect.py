@@ -18,12 +18,15 @@ from app.domain.state import Group
 from app.kafka import topics
 from app.reads import READS_PATH, OwnerRecord, ReadState
 from tests.support.browser import ARGS
-from tests.support.driver import ORIGIN, Driver
+from tests.support.driver import ORIGIN, WITHIN_S, Driver
 from tests.support.processors import Processor, owned_by, owners, processors
 from tests.support.waiting import eventually
 
 TOKEN = "operators-token-of-at-least-32-bytes"
 SECRET = "what was said in confidence"
+
+
+LATER = {503, 504}
 
 
 class Answered(NamedTuple):
@@ -44,12 +47,33 @@ class _Stay(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def ask(url: str, *, follow: bool = True, token: str | None = TOKEN, accept: str = "*/*") -> Answered:
-    """GET, in the way that curl does it."""
+def ask(
+    url: str,
+    *,
+    follow: bool = True,
+    token: str | None = TOKEN,
+    accept: str = "*/*",
+    until: Callable[[Answered], object] = lambda _: True,
+) -> Answered:
+    """GET, in the way that curl does it, until the answer is one that was waited for.
+
+    Pages wait some seconds for the broker, then they say so or leave out what it did not tell: again.
+    """
+
+    def look() -> Answered | None:
+        answer = _ask(url, follow=follow, token=token, accept=accept)
+        return answer if answer.status not in LATER and until(answer) else None
+
+    answer = eventually(look, within_s=WITHIN_S, what=f"an answer of {url}")
+    assert answer is not None
+    return answer
+
+
+def _ask(url: str, *, follow: bool, token: str | None, accept: str) -> Answered:
     opener = urllib.request.build_opener(*(() if follow else (_Stay,)))
     headers = {"Accept": accept, **({"Authorization": f"Bearer {token}"} if token is not None else {})}
     try:
-        with opener.open(urllib.request.Request(url, headers=headers), timeout=20) as response:
+        with opener.open(urllib.request.Request(url, headers=headers), timeout=WITHIN_S) as response:
             return Answered(response.status, response.url, response.read().decode(), None)
     except urllib.error.HTTPError as answer:
         with answer:
@@ -69,8 +93,8 @@ def workers(driver: Driver, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with processors(driver, data, 2, AUERBACH_OPERATOR_TOKEN=TOKEN) as both:
         both[0].start_open()
         both[1].start()
-        eventually(lambda: all(len(owned_by(driver, w.name)) == 2 for w in both), within_s=60, what="two each")
-        eventually(lambda: all_open(driver), within_s=30, what="all partitions are open")
+        eventually(lambda: all(len(owned_by(driver, w.name)) == 2 for w in both), within_s=WITHIN_S, what="two each")
+        eventually(lambda: all_open(driver), within_s=WITHIN_S, what="all partitions are open")
         yield both
 
 
@@ -115,6 +139,10 @@ def search(**query: str) -> str:
     return f"/inspect/search?{urllib.parse.urlencode(query)}"
 
 
+def has_found(answer: Answered) -> bool:
+    return bool(answer.json["found"])
+
+
 def test_any_worker_leads_to_the_owner(driver: Driver, group: str) -> None:
     owner, other = owner_and_other(driver, group)
 
@@ -149,7 +177,7 @@ def test_events_are_named_with_their_commands_and_no_text_is_shown(driver: Drive
     owner, _ = owner_and_other(driver, group)
     records = {v.event.seq: v.record for v in driver.log() if v.event.group == group}
 
-    view = ask(owner.url + path(group))
+    view = ask(owner.url + path(group), until=lambda answer: all(e.get("command_id") for e in answer.json["events"]))
     page = ask(owner.url + path(group), accept="text/html")
 
     for shown in view.json["events"]:
@@ -175,12 +203,12 @@ def test_what_an_id_is_is_found_from_any_worker(driver: Driver, group: str) -> N
     owner, other = owner_and_other(driver, group)
     valid = next(v for v in driver.log() if v.event.group == group and v.event.seq == 4)
 
-    by_event = ask(other.url + search(id=valid.event.id))
-    by_key = ask(other.url + search(id="k1", group=group))
-    by_command = ask(owner.url + search(id=valid.record.command_id))
-    by_command_in_group = ask(other.url + search(id=valid.record.command_id, group=group))
-    by_group = ask(owner.url + search(id=group))
-    elsewhere = ask(other.url + search(id=group))
+    by_event = ask(other.url + search(id=valid.event.id), until=has_found)
+    by_key = ask(other.url + search(id="k1", group=group), until=has_found)
+    by_command = ask(owner.url + search(id=valid.record.command_id), until=has_found)
+    by_command_in_group = ask(other.url + search(id=valid.record.command_id, group=group), until=has_found)
+    by_group = ask(owner.url + search(id=group), until=has_found)
+    elsewhere = ask(other.url + search(id=group), until=lambda answer: answer.json["leads"])
     nothing = ask(other.url + search(id="nobody-knows-it"))
 
     for answer in (by_event, by_key, by_command, by_command_in_group):
@@ -202,7 +230,7 @@ def test_a_users_groups_are_found_as_far_as_they_are_written(driver: Driver, gro
         answer = ask(driver.owner(group).url + search(id="olga")).json
         return [each for each in answer["found"] if each["group"] == group]
 
-    (membership,) = eventually(found, within_s=10, what="olga's membership")
+    (membership,) = eventually(found, within_s=WITHIN_S, what="olga's membership")
     assert (membership["what"], membership["role"], membership["joined"]) == ("member", "owner", 1)
 
 
@@ -215,7 +243,8 @@ def test_a_command_that_became_no_event_is_found_by_the_id_that_its_event_would_
     offset = max(m.offset() for m in driver.read(topics.COMMANDS) if m.key() == group.encode())
 
     answer = ask(
-        driver.owner(group).url + search(id=f"{driver.layout.commands_topic_id}.{driver.partition(group)}.{offset}.0")
+        driver.owner(group).url + search(id=f"{driver.layout.commands_topic_id}.{driver.partition(group)}.{offset}.0"),
+        until=has_found,
     )
 
     (found,) = answer.json["found"]
@@ -230,12 +259,11 @@ def test_the_partitions_are_shown_with_their_owners_and_their_lag_moves(
     partition = driver.partition(group)
 
     def seen(url: str) -> dict[str, Any]:
-        cluster = ask(url + "/inspect/").json
-        assert cluster["faults"] == []
+        cluster = ask(url + "/inspect/", until=lambda answer: answer.json["faults"] == []).json
         view: dict[str, Any] = cluster["partitions"][partition]
         return view
 
-    eventually(lambda: seen(owner.url)["lag"] == 0, within_s=20, what="no lag")
+    eventually(lambda: seen(owner.url)["lag"] == 0, within_s=WITHIN_S, what="no lag")
     here, there = seen(owner.url), seen(other.url)
     assert (here["state"], here["owner"]["worker"], there["state"]) == ("open", owner.worker, None)
     assert here["owner"] == there["owner"]
@@ -244,7 +272,9 @@ def test_the_partitions_are_shown_with_their_owners_and_their_lag_moves(
     assert served["next_event_offset"] == driver.end(group)
     assert served["decided_offset"] == here["end"] - 1 == here["committed"] - 1
     assert (served["in_flight"], served["groups_in_memory"] > 0, here["oldest_unanswered_s"]) == (0, True, 0)
-    eventually(lambda: min(seen(owner.url)["served"]["rows"].values()) > 8, within_s=10, what="rows that are written")
+    eventually(
+        lambda: min(seen(owner.url)["served"]["rows"].values()) > 8, within_s=WITHIN_S, what="rows that are written"
+    )
     assert seen(owner.url)["served"]["last_flush"]["rows"] > 0
 
     stopped = next(worker for worker in workers if worker.name == owner.worker)
@@ -255,7 +285,7 @@ def test_the_partitions_are_shown_with_their_owners_and_their_lag_moves(
     finally:
         stopped.kill(signal.SIGCONT)
     driver.wait_for_events(group, 10)
-    eventually(lambda: seen(other.url)["lag"] == 0, within_s=20, what="the lag is gone")
+    eventually(lambda: seen(other.url)["lag"] == 0, within_s=WITHIN_S, what="the lag is gone")
 
 
 @pytest.mark.parametrize("token", [None, "wrong"])
@@ -273,7 +303,7 @@ def test_gateways_read_as_before(driver: Driver, group: str) -> None:
 def test_reads_of_no_bound_are_refused(driver: Driver, group: str) -> None:
     request = urllib.request.Request(driver.owner(group).url + READS_PATH, b" " * 2_000_000, method="POST")
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=10)
+        urllib.request.urlopen(request, timeout=WITHIN_S)
     with refused.value as answer:
         assert answer.code == 413
 
@@ -304,6 +334,8 @@ def test_a_browser_signs_in_reads_searches_and_is_led(
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGS)
         page = browser.new_page(color_scheme="dark")
+        page.set_default_timeout(WITHIN_S * 1000)
+        expect.set_options(timeout=WITHIN_S * 1000)
         page.on("console", hear)
         page.goto(other.url + path(group))
         page.get_by_label("Operators' token").fill(TOKEN)

@@ -75,17 +75,17 @@ def topic(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_record_waits_and_the_marker_of_a_transaction_does_not(broker: str, topic: str) -> None:
     producer = Producer({"bootstrap.servers": broker, "transactional.id": "one", "log_level": 2})
     admin = AdminClient({"bootstrap.servers": broker})
-    admin.create_topics([NewTopic(topic, 2)])[topic].result(30)
-    producer.init_transactions(30)
+    admin.create_topics([NewTopic(topic, 2)])[topic].result(90)
+    producer.init_transactions(90)
     producer.begin_transaction()
     for partition in range(2):
         producer.produce(topic, b"command", b"key", partition)
-    producer.commit_transaction(30)
+    producer.commit_transaction(90)
     with consumer.reader(broker) as reader:
         # The markers are written behind the commit's answer.
         ends = [(0, 2), (0, 2)]
         eventually(
-            lambda: [consumer.offsets(reader, topic, p) for p in range(2)] == ends, within_s=30, what="both markers"
+            lambda: [consumer.offsets(reader, topic, p) for p in range(2)] == ends, within_s=90, what="both markers"
         )
         assert starvation._waiting(reader, {0: 0, 1: 1}) == [0]
         assert starvation._waiting(reader, {0: 2, 1: 2}) == []

@@ -35,12 +35,12 @@ class Changelog:
     def write(self, *written: Row) -> None:
         for key, row in written:
             self._producer.produce(self.topics["groups"], row, key, 0)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(90) == 0
 
     def delete(self, key: bytes, epoch: int) -> None:
         headers = [(loader.EPOCH_HEADER, b"%d" % epoch)]
         self._producer.produce(self.topics["groups"], None, key, 0, headers=headers)
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(90) == 0
 
     def load(self, store: MemoryStore) -> loader.Loaded:
         return loader.load(self.bootstrap, self.topics["groups"], 0, store)

@@ -16,6 +16,9 @@ from app.kafka.producer import Producer
 from tests.support.java_keys import GOLDEN
 from tests.support.ports import free_ports
 from tests.support.stack import Command, clean_environment
+from tests.support.waiting import eventually
+
+WITHIN_S = 90
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +39,22 @@ def altered(bootstrap: str, topic: str, **settings: str) -> Iterator[None]:
         ]
         resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=entries)
         for future in admin.incremental_alter_configs([resource]).values():
-            future.result(10)
+            future.result(WITHIN_S)
+        # The controller has them; the broker, which is asked, follows.
+        eventually(lambda: settings.items() <= told().items(), within_s=WITHIN_S, what=f"{topic} with {settings}")
 
-    before = {
-        name: entry.value
-        for future in admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)]).values()
-        for name, entry in future.result(10).items()
-    }
+    def told() -> dict[str, str]:
+        described = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
+        return {
+            name.replace(".", "_"): entry.value
+            for future in described.values()
+            for name, entry in future.result(WITHIN_S).items()
+        }
+
+    before = told()
     alter(AlterConfigOpType.SET)
     yield
-    settings = {name: before[name.replace("_", ".")] for name in settings}
+    settings = {name: before[name] for name in settings}
     alter(AlterConfigOpType.SET)
 
 
@@ -68,14 +77,17 @@ def test_missing_topics_are_named_and_then_made_once(module_broker: str) -> None
 
 
 class LateAdmin:
-    """An admin client of a broker whose metadata tell of new topics late, as they do on a slow machine."""
+    """An admin client of a broker whose metadata tell of new topics late, as they do on a slow machine.
+
+    The broker itself has all the time it needs, whatever timeout is asked for.
+    """
 
     def __init__(self, bootstrap: str) -> None:
         self._admin = AdminClient({"bootstrap.servers": bootstrap})
         self._late = 0
 
     def list_topics(self, timeout: float) -> Any:
-        found = self._admin.list_topics(timeout=timeout)
+        found = self._admin.list_topics(timeout=max(timeout, WITHIN_S))
         if self._late:
             self._late -= 1
             found.topics = {}
@@ -112,7 +124,7 @@ def test_unequal_partition_counts_and_a_wrong_policy_are_named(made: str) -> Non
     wrong = NewTopic(topics.history_changelog("third"), 3, 1, config={"cleanup.policy": "delete"})
     right = NewTopic(topics.groups_changelog("third"), 2, 1, config={"cleanup.policy": "compact"})
     for future in admin.create_topics([wrong, right]).values():
-        future.result(10)
+        future.result(WITHIN_S)
     wait_led(made, [wrong.topic, right.topic], 2)
     faults = "\n".join(refusal(made, "third"))
     assert "third-groups-changelog has 2" in faults
@@ -182,7 +194,7 @@ def test_no_process_starts_on_topics_that_break_a_promise(
 async def test_our_producer_puts_keys_where_the_java_client_does(made: str) -> None:
     topic, partitions = "keys", 7
     admin = AdminClient({"bootstrap.servers": made})
-    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(10)
+    admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(WITHIN_S)
     wait_led(made, [topic], partitions)
     producer = Producer(made)
     for key, _ in GOLDEN:

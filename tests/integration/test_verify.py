@@ -27,7 +27,7 @@ from tests.support.stack import Stack, clean_environment
 from tests.support.until import until
 from tests.support.written_log import Raw
 
-VERIFY_S = 120
+VERIFY_S = 300
 ACKED = 20
 
 
@@ -53,7 +53,7 @@ def faulty(module_broker: str, tmp_path_factory: pytest.TempPathFactory) -> Faul
     log.flush()
     admin = AdminClient({"bootstrap.servers": module_broker})
     for future in admin.delete_records([TopicPartition(topics.EVENTS, LATE, 4)]).values():
-        future.result(timeout=30)
+        future.result(timeout=90)
     return log
 
 
@@ -182,7 +182,7 @@ def test_the_log_of_a_service_that_runs_is_clean(stack: Stack, new_group: Callab
     async def look() -> tuple[int, dict[str, Any]]:
         ended = asyncio.Event()
         chat = asyncio.create_task(_chat(stack, group, acks, ended))
-        await until(lambda: acks.exists() and acks.read_bytes().count(b"\n") == ACKED, within_s=60)
+        await until(lambda: acks.exists() and acks.read_bytes().count(b"\n") == ACKED, within_s=120)
         try:
             return await asyncio.to_thread(verify, stack.env, "--acks", str(acks))
         finally:

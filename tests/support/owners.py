@@ -22,7 +22,7 @@ from app.reads import Answer, ReadState
 from tables.stoppable import Stop
 from tables.write_behind import FencedError
 from tests.support.audit import Ledger, Witness
-from tests.support.driver import ORIGIN, Driver
+from tests.support.driver import ORIGIN, WITHIN_S, Driver
 from tests.support.memory_store import MemoryStore
 from tests.support.until import until
 
@@ -106,7 +106,7 @@ class HandProducer(Producer):
         """Lose what is held."""
         self._hand.queue.clear()
         if not self._closing.is_set():
-            await self.close(5)
+            await self.close(WITHIN_S)  # what has left arrives: some faults are seen by it alone
 
     def _deletions(self) -> list[tuple[str, dict[str, Any]]]:
         return [queued for queued in self._hand.queue if queued[1]["value"] is None]
@@ -148,7 +148,7 @@ class Owner:
         self._partition = await open_partition(
             context, self._world.partition, *self.stores, wall_ms=0, still_ours=lambda: True, stop=Stop()
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             await self._partition.history.whole()  # the history loads while the partition is open
 
     async def take(self, records: int | None = None) -> None:
@@ -165,12 +165,12 @@ class Owner:
 
     async def settle(self) -> None:
         """Wait until all that is decided is on disk."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             await self.partition.in_flight.settled()
 
     async def flush(self) -> None:
         """Write behind."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(WITHIN_S):
             await self.partition._flusher.flush()
 
     async def begin_flush(self) -> None:
@@ -191,7 +191,7 @@ class Owner:
         world = self._world
         end = await asyncio.to_thread(world.driver.end, world.group)
         read = ReadState(group=world.group, user=user, end=end)
-        return await answer(self.partition, world.driver.layout.log_id, read, 5)
+        return await answer(self.partition, world.driver.layout.log_id, read, WITHIN_S)
 
     async def close(self) -> None:
         """The partition is revoked in good order; the process goes on."""
@@ -250,7 +250,7 @@ class World:
         await producer.deliver(
             topics.EVENTS, self.partition, key=None, value=encode_claim(claim), headers=claim_headers()
         )
-        await producer.close(5)
+        await producer.close(WITHIN_S)
 
     def commands_from(self, offset: int) -> list[Any]:
         """The records of the partition's commands from `offset` on."""
