@@ -110,9 +110,7 @@ class Killer:
 
 async def _over(record: Record, within_s: float) -> bool:
     """Whether all lines have their outcome, waiting so long for it."""
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(within_s):
             await record.over.wait()
-    except TimeoutError:
-        return False
-    return True
+    return record.over.is_set()  # also where both came at once

@@ -86,6 +86,17 @@ async def test_nobody_stays_paused_when_the_run_is_over(
     assert killer.counts() == {("SIGSTOP", "gateway"): 1}
 
 
+async def test_nobody_is_struck_where_the_run_ends_as_the_next_blow_is_due(victim: subprocess.Popen[bytes]) -> None:
+    record = Record([CHANNEL])
+    killer = Killer(lambda _: victim.pid, ["gateway-0"], Always(0.99), every_s=(0.0, 0.0))
+    killing = asyncio.create_task(killer(record))
+    await asyncio.sleep(0)  # its wait is over in the next turn of the loop
+    end(record)
+    await asyncio.wait_for(killing, DEADLINE_S)
+
+    assert killer.blows == []
+
+
 def test_what_a_name_takes_is_summed_over_its_lives() -> None:
     pids = iter([os.getpid(), os.getppid()])
     meter = Meter(lambda _: next(pids), ["gateway-0"])
