@@ -92,7 +92,8 @@ def test_each_gateways_old_doors_are_told_and_serve(service: Stack) -> None:
         assert told == (
             f"gateway-{i}: old WebSocket ws://127.0.0.1:{http}/v1/messages/GROUP?user=USER, gRPC 127.0.0.1:{grpc}"
         )
-        assert ready(f"http://127.0.0.1:{http}/readyz")
+        health = f"http://127.0.0.1:{http}/readyz"
+        eventually(lambda health=health: ready(health), within_s=START_S, what=health)  # type: ignore[misc]
         assert not is_free("127.0.0.1", grpc)
 
 
