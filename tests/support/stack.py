@@ -17,7 +17,7 @@ from tests.support.ports import free_ports
 from tests.support.waiting import eventually
 
 START_S = 240  # against hanging, for a machine several times slower than any of ours
-STOP_S = 60
+STOP_S = 120
 _OURS = ("AUERBACH_", "KAFKA_", "RABBITMQ_", "AMQP_", "USER_SERVICE_")
 _OUR_NAMES = {"HOST", "PORT", "HTTP_PORT", "GRPC_PORT", "DATA", "PROCESSORS", "GATEWAYS"}
 
