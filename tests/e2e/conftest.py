@@ -18,7 +18,7 @@ def browser(chromium: str, kafka_jars: Path) -> Iterator[Browser]:
     # `kafka_jars` first: it runs a loop of its own, which it cannot once Playwright's is there.
     expect.set_options(timeout=WITHIN_MS)
     with sync_playwright() as playwright:
-        program = playwright.chromium.launch(executable_path=chromium, args=ARGS)
+        program = playwright.chromium.launch(executable_path=chromium, args=ARGS, timeout=2 * WITHIN_MS)
         yield program
         program.close()
 

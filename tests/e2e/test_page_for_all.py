@@ -49,6 +49,7 @@ def test_everything_goes_by_keyboard(person: NewPerson) -> None:
     keyboard.press("ArrowRight")
     keyboard.press("Enter")
     expect(alice.page.locator(".chip")).to_have_text(["❤️ 1"])
+    expect(row).to_be_focused()
     keyboard.press("Enter")
     keyboard.press("End")
     expect(alice.page.get_by_role("menuitem", name="Delete…")).to_be_focused()

@@ -9,7 +9,7 @@ from typing import Any
 import axe_playwright_python
 from playwright.sync_api import ConsoleMessage, Locator, Page, expect
 
-WITHIN_MS = 20_000
+WITHIN_MS = 60_000
 _AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 _FINDINGS = """async (runOnly) => {
   const { violations } = await axe.run(document, { resultTypes: ["violations"], ...(runOnly ? { runOnly } : {}) });
@@ -37,6 +37,7 @@ class Person:
         self.page, self.url = page, url
         self.name = ""
         self.faults: list[str] = []
+        page.set_default_timeout(WITHIN_MS)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.faults.append(str(error)))
 
