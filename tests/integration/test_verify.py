@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from app.kafka import topics
 from app.kafka.partition import partition_for
 from app.reads import Answer, OwnerRecord, StateView, decode_reads, encode_answers, encode_owner
 from tests.support.audit import Witness, begin
+from tests.support.driver import Driver
 from tests.support.faulty_log import LATE, PARTITIONS, SOUND, TAMPERED, Faulty, write_faults, write_tables
 from tests.support.stack import Stack, clean_environment
 from tests.support.until import until
@@ -176,6 +178,13 @@ async def _chat(stack: Stack, group: str, acks: Path, ended: asyncio.Event) -> N
                 return
 
 
+def wait_written(stack: Stack, group: str) -> None:
+    """Wait until the tables hold what a group has said until now: of what they lack nothing is compared."""
+    driver = Driver(stack.bootstrap)
+    with closing(Witness(driver)) as witness:
+        witness.wait_written([driver.partition(group)])
+
+
 def test_the_log_of_a_service_that_runs_is_clean(stack: Stack, new_group: Callable[[], str], tmp_path: Path) -> None:
     group, acks = new_group(), tmp_path / "acks.jsonl"
 
@@ -184,6 +193,7 @@ def test_the_log_of_a_service_that_runs_is_clean(stack: Stack, new_group: Callab
         chat = asyncio.create_task(_chat(stack, group, acks, ended))
         await until(lambda: acks.exists() and acks.read_bytes().count(b"\n") == ACKED, within_s=120)
         try:
+            await asyncio.to_thread(wait_written, stack, group)
             return await asyncio.to_thread(verify, stack.env, "--acks", str(acks))
         finally:
             ended.set()
