@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contract.client import WITHIN_S, Client
-from tests.unit.web.test_session import token
+from tests.unit.web.asking import token
 from tests.unit.web.world import Gateway, World, running
 
 OURS = "auerbach_gateway_"
