@@ -47,7 +47,7 @@ class LogWriter:
 
     def flush(self) -> None:
         """Wait until the broker holds all."""
-        assert self._producer.flush(60) == 0
+        assert self._producer.flush(180) == 0
 
     def _event(self, group: str, seq: int, epoch: int, text: str, at_ms: int, kind: str) -> bytes:
         event = Event(
