@@ -133,8 +133,8 @@ class Owner:
 
     async def open(self) -> None:
         """Claim, load, fold."""
-        # Whatever is flushed is flushed by the test.
-        settings = Settings(KAFKA_BOOTSTRAP=self._world.bootstrap, AUERBACH_FLUSH_INTERVAL_MS=60_000)  # type: ignore[call-arg]
+        # Whatever is flushed is flushed by the test, however long that takes: more than a service may be set to.
+        settings = Settings(KAFKA_BOOTSTRAP=self._world.bootstrap).model_copy(update={"flush_interval_ms": 3_600_000})  # type: ignore[call-arg]
         context = Context(
             settings,
             self._world.driver.layout,
