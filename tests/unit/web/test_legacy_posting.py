@@ -8,6 +8,7 @@ import pytest
 from app.domain.commands import RemoveMember, SetRole
 from app.domain.outcomes import Rejection
 from app.reads import Outcome
+from tests.support.loop_clock import LoopClock
 from tests.support.until import until
 from tests.unit.web.legacy_world import begin, only, post, release_until, running, texts
 from tests.unit.web.world import World
@@ -118,13 +119,15 @@ async def test_an_unknown_outcome_is_repeated_with_the_same_key_until_it_is_cert
 
 
 async def test_a_message_whose_outcome_stays_unknown_fails_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(posting, "CERTAIN_WITHIN_S", 0.2)
+    clock = LoopClock(monkeypatch)
     world = World()
     begin(world)
     world.hold_commands = True
     async with running(world) as gateway:
         alice = await gateway.member()
         await alice.say("a", "b")
+        await until(lambda: world.commands and len(only(gateway)._posting) == 2)
+        await clock.put_forward(posting.CERTAIN_WITHIN_S)
         assert await alice.closed() == 1011
         assert {command.text for command in world.commands} == {"a"}
 
