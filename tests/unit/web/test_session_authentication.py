@@ -82,15 +82,15 @@ async def test_a_later_token_that_does_not_hold_closes_the_socket(
 
 
 async def test_a_revoked_token_opens_nothing(world: World) -> None:
-    world.admissions.revoke([Revocation("alice", time.time())])
+    world.admissions.revoke([Revocation("alice", world.now)])
     async with running(world, auth="jwt") as gateway:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await gateway.connect("", token=token(iat=time.time() - 5))
+            await gateway.connect("", token=token(iat=world.now - 5))
         assert refused.value.status == 401
         client = await gateway.connect("")
         assert (await client.ask("auth", token=token()))["error"]["code"] == "unauthorized"  # it does not say when
         assert await client.closed() == 4501
-        stays = await gateway.connect("", token=token(iat=time.time() + 1))
+        stays = await gateway.connect("", token=token(iat=world.now + 1))
         assert (await stays.next())["type"] == "hello"
         await stays.socket.close()
 
