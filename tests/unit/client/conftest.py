@@ -11,6 +11,7 @@ import pytest
 from auerbach_client import Backoff, Client, Event, Item, Subscription
 
 from tests.support.fake_gateway import FakeGateway
+from tests.support.loop_clock import LoopClock
 
 MakeClient = Callable[..., Client]
 
@@ -62,23 +63,8 @@ def jwt(life_s: float, number: int = 0) -> str:
     return f"{head}.{body}.x"
 
 
-class Clock:
-    """The clock of the running loop, which can be put forward: deadlines come when a test says so, not before."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        loop, self._ahead_s = asyncio.get_running_loop(), 0.0
-        real = loop.time
-        monkeypatch.setattr(loop, "time", lambda: real() + self._ahead_s)
-
-    async def put_forward(self, by_s: float) -> None:
-        """Have `by_s` seconds pass at once; what was due within them has run when this returns."""
-        self._ahead_s += by_s
-        for _ in range(50):
-            await asyncio.sleep(0)
-
-
 @pytest.fixture
-async def clock(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> Clock:
+async def clock(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> LoopClock:
     """Where time is put forward, nobody counts as silent: the heartbeats are an hour apart unless a test says else."""
     gateway.heartbeat_ms = 3_600_000
-    return Clock(monkeypatch)
+    return LoopClock(monkeypatch)

@@ -11,9 +11,10 @@ from auerbach_client import Backoff, Client, EndedError, backoff
 from auerbach_client.pace import Pace
 
 from tests.support.fake_gateway import FakeGateway
+from tests.support.loop_clock import LoopClock
 from tests.support.ports import free_ports
 from tests.support.until import until
-from tests.unit.client.conftest import Clock, MakeClient, held_up, jwt
+from tests.unit.client.conftest import MakeClient, held_up, jwt
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -103,7 +104,7 @@ async def test_byes_that_ask_for_no_wait_get_longer_ones_while_no_connection_sta
 
 
 async def test_a_connection_on_which_nothing_is_overdue_is_kept(
-    gateway: FakeGateway, client: MakeClient, clock: Clock
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock
 ) -> None:
     async with client(reply_timeout_s=50) as alice:
         await alice.create_group("g", name="G")
@@ -137,7 +138,7 @@ async def test_a_server_that_comes_late_is_found(gateway: FakeGateway, client: M
 
 
 async def test_a_peer_that_is_silent_for_two_heartbeats_is_left(
-    gateway: FakeGateway, client: MakeClient, clock: Clock
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock
 ) -> None:
     gateway.heartbeat_ms, gateway.silent = 100_000, True
     async with client() as alice:
@@ -158,7 +159,7 @@ async def test_a_peer_that_is_silent_for_two_heartbeats_is_left(
 
 
 async def test_a_consumer_that_is_behind_does_not_make_the_peer_silent(
-    gateway: FakeGateway, client: MakeClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("auerbach_client.feed._PATIENCE_S", 86_400)
     async with client("alice") as alice:

@@ -7,8 +7,9 @@ from auerbach_client import Event
 from auerbach_client.subscription import Phase
 
 from tests.support.fake_gateway import FakeGateway
+from tests.support.loop_clock import LoopClock
 from tests.support.until import until
-from tests.unit.client.conftest import Clock, MakeClient, held_up, posted, seqs, take
+from tests.unit.client.conftest import MakeClient, held_up, posted, seqs, take
 
 
 async def test_a_consumer_that_is_behind_gets_everything_and_holds_up_nobody(
@@ -45,7 +46,7 @@ async def test_a_request_is_answered_though_a_full_queue_holds_up_the_socket(
 
 
 async def test_many_full_queues_do_not_make_a_reply_overdue(
-    gateway: FakeGateway, client: MakeClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("auerbach_client.feed._PATIENCE_S", 25)
     async with client("alice") as alice, client("bob", reply_timeout_s=30) as bob:

@@ -8,8 +8,9 @@ import pytest
 from auerbach_client import ChatError, Client, Conversation, EndedError, Message, Status
 
 from tests.support.fake_gateway import FakeGateway
+from tests.support.loop_clock import LoopClock
 from tests.support.until import until
-from tests.unit.client.conftest import Clock, MakeClient
+from tests.unit.client.conftest import MakeClient
 
 
 def texts(room: Conversation) -> list[str | None]:
@@ -122,7 +123,7 @@ async def test_a_refused_message_is_kept_and_may_be_retried_or_discarded(
 
 
 async def test_a_message_of_unknown_outcome_that_was_taken_becomes_posted(
-    gateway: FakeGateway, client: MakeClient, clock: Clock
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock
 ) -> None:
     async with client(request_timeout_s=50) as alice:
         await alice.create_group("g", name="G")

@@ -6,8 +6,9 @@ import pytest
 from auerbach_client import Backoff, ChatError, EndedError, requests
 
 from tests.support.fake_gateway import FakeGateway
+from tests.support.loop_clock import LoopClock
 from tests.support.until import until
-from tests.unit.client.conftest import Clock, MakeClient
+from tests.unit.client.conftest import MakeClient
 
 
 class AtOnce:
@@ -21,7 +22,7 @@ class AtOnce:
 
 
 async def test_a_lost_reply_leads_to_a_repetition_that_takes_effect_once(
-    gateway: FakeGateway, client: MakeClient, clock: Clock
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock
 ) -> None:
     async with client(reply_timeout_s=20) as alice:
         await alice.create_group("g", name="G")
@@ -75,7 +76,7 @@ async def test_a_request_refused_for_now_is_repeated_with_its_id(
     [(["unavailable", "rate_limited", "unavailable"], "unavailable"), (["timeout", "unavailable"], "timeout")],
 )
 async def test_repetitions_end_at_the_deadline_with_what_is_certain(
-    gateway: FakeGateway, client: MakeClient, clock: Clock, refusals: list[str], outcome: str
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock, refusals: list[str], outcome: str
 ) -> None:
     async with client(request_timeout_s=60, retry=AtOnce(len(refusals) - 1)) as alice:
         await alice.create_group("g", name="G")
@@ -93,7 +94,7 @@ async def test_repetitions_end_at_the_deadline_with_what_is_certain(
 
 
 async def test_a_repetition_that_is_under_way_at_the_deadline_may_still_take_effect(
-    gateway: FakeGateway, client: MakeClient, clock: Clock
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock
 ) -> None:
     async with client(request_timeout_s=60, retry=Backoff(30, 30)) as alice:
         await alice.create_group("g", name="G")
@@ -112,7 +113,7 @@ async def test_a_repetition_that_is_under_way_at_the_deadline_may_still_take_eff
 
 
 async def test_a_refusal_of_a_repetition_says_nothing_of_what_was_under_way_when_the_connection_ended(
-    gateway: FakeGateway, client: MakeClient, clock: Clock
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock
 ) -> None:
     async with client(request_timeout_s=60, retry=AtOnce(1)) as alice:
         await alice.create_group("g", name="G")
@@ -147,7 +148,7 @@ async def test_what_may_have_taken_effect_is_not_repeated_once_its_id_may_be_for
 
 
 async def test_what_is_certainly_not_done_yet_is_repeated_until_the_deadline_and_so_is_a_question(
-    gateway: FakeGateway, client: MakeClient, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with client(request_timeout_s=3600, reply_timeout_s=3600, retry=Backoff(70, 70)) as alice:
         await alice.create_group("g", name="G")
@@ -173,7 +174,7 @@ def test_repetitions_end_while_the_server_still_knows_the_id() -> None:
 
 
 async def test_a_request_without_an_outcome_ends_at_its_deadline(
-    gateway: FakeGateway, client: MakeClient, clock: Clock
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock
 ) -> None:
     async with client(request_timeout_s=50) as alice:
         await alice.create_group("g", name="G")

@@ -6,8 +6,9 @@ import pytest
 from auerbach_client import ChatError, Event, Reset
 
 from tests.support.fake_gateway import FakeGateway
+from tests.support.loop_clock import LoopClock
 from tests.support.until import until
-from tests.unit.client.conftest import Clock, MakeClient, posted, seqs, take
+from tests.unit.client.conftest import MakeClient, posted, seqs, take
 
 
 @pytest.mark.parametrize(("where", "first"), [({"after": 0}, 1), ({"after": 2}, 3), ({"last": 2}, 4), ({}, 6)])
@@ -214,7 +215,7 @@ async def test_a_subscription_that_is_refused_for_now_is_asked_for_again(
 
 
 async def test_a_first_subscription_is_refused_for_now_only_until_the_deadline(
-    gateway: FakeGateway, client: MakeClient, clock: Clock
+    gateway: FakeGateway, client: MakeClient, clock: LoopClock
 ) -> None:
     async with client(request_timeout_s=50) as alice:
         await alice.create_group("g", name="G")
