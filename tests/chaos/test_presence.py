@@ -13,6 +13,7 @@ import pytest
 
 from tests.contract.client import Client
 from tests.support.stack import Stack
+from tests.support.until import until_answer
 
 CRASH_S = 15  # protocol §5
 WITHIN_S = 120
@@ -76,9 +77,11 @@ async def begin(connect: Connect, group: str, *users: tuple[str, int]) -> list[C
 
 async def settled(client: Client, group: str, users: set[str]) -> None:
     """Wait until a client's gateway shows these users as online, and forget the signals until then."""
-    async with asyncio.timeout(WITHIN_S):
-        while set((await client.ask("state", group=group)).get("state", {}).get("online", ())) != users:
-            await asyncio.sleep(0.1)
+
+    async def are_shown() -> bool:
+        return set((await client.ask("state", group=group)).get("state", {}).get("online", ())) == users
+
+    await until_answer(are_shown, WITHIN_S)
     client.signals.clear()
 
 
@@ -133,9 +136,11 @@ async def test_a_processors_death_says_nothing_of_those_who_stay_and_leaves_no_g
 
 async def settled_silently(client: Client, group: str, users: set[str]) -> None:
     """Wait until the owner knows these users again."""
-    async with asyncio.timeout(WITHIN_S):
-        while set((await client.ask("presence", group=group)).get("online", ())) != users:
-            await asyncio.sleep(0.1)
+
+    async def are_known() -> bool:
+        return set((await client.ask("presence", group=group)).get("online", ())) == users
+
+    await until_answer(are_known, WITHIN_S)
 
 
 async def told(client: Client) -> tuple[set[str], set[str]]:

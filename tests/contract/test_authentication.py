@@ -19,6 +19,7 @@ from tests.contract.conftest import Connect
 from tests.support.issuer import Issuer, claims, document, jwk, private_key
 from tests.support.ports import free_ports
 from tests.support.stack import START_S, Command, Stack
+from tests.support.until import until_answer
 from web.keys import READ_S
 
 REVOKED = "once-revoked"  # of this test's own: the other tests of this broker would find its tokens refused
@@ -93,10 +94,11 @@ class Gateways:
             return None
 
     async def until_waiting_for(self, number: int, what: list[str]) -> None:
-        async with asyncio.timeout(START_S):
-            while await self.waiting_for(number) != what:
-                assert self._commands[number].process.poll() is None, self.printed()
-                await asyncio.sleep(0.05)
+        async def is_waiting() -> bool:
+            assert self._commands[number].process.poll() is None, self.printed()
+            return await self.waiting_for(number) == what
+
+        await until_answer(is_waiting, START_S)
 
     async def knock(self, number: int, token: str | None = None) -> Client:
         """A socket, with a token in the header if there is one."""

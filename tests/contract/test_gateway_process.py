@@ -19,6 +19,7 @@ from app.reads import OwnerRecord, encode_owner
 from tests.contract.client import WITHIN_S, Client
 from tests.support.ports import free_ports
 from tests.support.stack import START_S, Command, clean_environment
+from tests.support.until import until_answer
 from tests.support.waiting import eventually
 from web.sessions import SETTLE_S
 
@@ -62,9 +63,11 @@ class Gateway(Command):
 
     async def until_waiting_for(self, http: aiohttp.ClientSession, *causes: str) -> None:
         """Wait until it says that it waits for just these."""
-        async with asyncio.timeout(WITHIN_S):
-            while (await self.readiness(http))[1] != [*causes]:
-                await asyncio.sleep(0.05)
+
+        async def is_waiting() -> bool:
+            return (await self.readiness(http))[1] == [*causes]
+
+        await until_answer(is_waiting)
 
 
 @pytest.fixture

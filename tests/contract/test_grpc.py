@@ -1,6 +1,7 @@
 """The replaced service's gRPC (protocol §8): real channels, a real gateway, processor and broker."""
 
 import asyncio
+import functools
 import itertools
 import signal
 import socket
@@ -22,6 +23,7 @@ from tests.support.ports import free_ports
 from tests.support.processors import Processor, processors
 from tests.support.rpc import SERVICE, Rpc
 from tests.support.stack import Command, Stack, clean_environment
+from tests.support.until import until_answer
 from web.rpc.server import GRACE_S
 
 LIMIT_BYTES = 4 * 1024 * 1024
@@ -251,6 +253,11 @@ async def metrics(http: aiohttp.ClientSession, gateway: Gateway) -> str:
         return await response.text()
 
 
+async def is_under_way(http: aiohttp.ClientSession, gateway: Gateway) -> bool:
+    """Whether the gateway answers one call."""
+    return "auerbach_gateway_rpc_under_way 1.0" in await metrics(http, gateway)
+
+
 @pytest.fixture
 def driver(module_broker: str) -> Driver:
     topics.create(module_broker, "auerbach", 2, 1)
@@ -332,9 +339,7 @@ async def test_a_gateway_that_is_told_to_end_answers_the_calls_under_way(
             await until_told(rpc, "OK", WITHIN_S)
             processor.kill(signal.SIGSTOP)
             waiting = asyncio.create_task(code_or_failure(rpc, None))
-            async with asyncio.timeout(WITHIN_S):
-                while "auerbach_gateway_rpc_under_way 1.0" not in await metrics(http, ending):
-                    await asyncio.sleep(0.01)
+            await until_answer(functools.partial(is_under_way, http, ending))
             began = time.monotonic()
             ending.process.send_signal(signal.SIGTERM)
             told.append(await waiting)

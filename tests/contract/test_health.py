@@ -11,10 +11,10 @@ import aiohttp
 from app.kafka import topics
 from app.kafka.producer import Producer
 from app.reads import OwnerRecord, encode_owner
-from tests.contract.client import WITHIN_S
 from tests.contract.conftest import Connect
 from tests.contract.test_gateway_process import Gateway
 from tests.support.stack import Broker, Stack
+from tests.support.until import until_answer
 
 
 class Asked:
@@ -26,15 +26,15 @@ class Asked:
 
     async def until_waiting_for(self, *causes: str) -> None:
         """Wait until it says that it waits for just these; meanwhile it is alive."""
-        async with asyncio.timeout(WITHIN_S):
-            while True:
-                status, waiting_for = await self._gateway.readiness(self._http)
-                assert status == (503 if waiting_for else 200)
-                async with self._http.get(f"http://127.0.0.1:{self._gateway.port}/healthz") as response:
-                    assert response.status == 200
-                if waiting_for == [*causes]:
-                    return
-                await asyncio.sleep(0.05)
+
+        async def is_waiting() -> bool:
+            status, waiting_for = await self._gateway.readiness(self._http)
+            assert status == (503 if waiting_for else 200)
+            async with self._http.get(f"http://127.0.0.1:{self._gateway.port}/healthz") as response:
+                assert response.status == 200
+            return waiting_for == [*causes]
+
+        await until_answer(is_waiting)
 
 
 async def own(bootstrap: str, partition: int) -> None:

@@ -18,6 +18,7 @@ from tests.contract.client import WITHIN_S, Client
 from tests.contract.conftest import Connect
 from tests.support.ports import free_ports
 from tests.support.stack import Command, Stack
+from tests.support.until import until_answer
 from tests.support.waiting import eventually
 
 CANARY = "canary-3f1c9"
@@ -68,12 +69,11 @@ def whole_lines(log: str) -> str:
 
 
 async def until_ready(http: aiohttp.ClientSession, port: int) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while True:
-            async with http.get(f"http://127.0.0.1:{port}/readyz") as response:
-                if response.status == 200:
-                    return
-            await asyncio.sleep(0.05)
+    async def is_ready() -> bool:
+        async with http.get(f"http://127.0.0.1:{port}/readyz") as response:
+            return response.status == 200
+
+    await until_answer(is_ready)
 
 
 async def talk(client: Client) -> None:

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from tests.contract.client import WITHIN_S, Client
+from tests.contract.client import Client
 from tests.contract.conftest import Connect
+from tests.support.until import until_answer
 
 NewGroup = Callable[[], str]
 
@@ -55,9 +56,11 @@ async def test_the_state_names_who_is_online_and_the_asker(connect: Connect, new
 
 async def online_until(client: Client, group: str, users: set[str]) -> None:
     """Ask who is online until it is these."""
-    async with asyncio.timeout(WITHIN_S):
-        while set((await client.ask("presence", group=group))["online"]) != users:
-            await asyncio.sleep(0.05)
+
+    async def are_online() -> bool:
+        return set((await client.ask("presence", group=group))["online"]) == users
+
+    await until_answer(are_online)
 
 
 async def test_a_socket_that_is_subscribed_is_online_for_who_asks_at_its_gateway(

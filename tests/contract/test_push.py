@@ -9,10 +9,11 @@ import aio_pika
 import pytest
 from fastavro import parse_schema, schemaless_reader
 
-from tests.contract.client import WITHIN_S, Client
+from tests.contract.client import Client
 from tests.support.amqp_out import OutBridge, bound_queue
 from tests.support.rabbit import Rabbit
 from tests.support.stack import Stack
+from tests.support.until import until_answer
 from tests.unit.bridges.outbound.test_push import SCHEMA
 
 Connect = Callable[..., Awaitable[Client]]
@@ -41,12 +42,6 @@ async def pushes(rabbit: Rabbit, queue: str, taken: list[Any]) -> None:
             async for message in messages:
                 record = schemaless_reader(BytesIO(message.body), parse_schema(SCHEMA), None)
                 taken.append((message, record))
-
-
-async def seen(look: Callable[[], Awaitable[object]]) -> None:
-    async with asyncio.timeout(WITHIN_S):
-        while not await look():
-            await asyncio.sleep(0.05)
 
 
 async def test_a_message_is_pushed_for_members_who_are_offline_and_not_while_all_others_are_online(
@@ -80,17 +75,17 @@ async def test_a_message_is_pushed_for_members_who_are_offline_and_not_while_all
         async def decided() -> bool:
             return fate("nobody") + fate("unasked") > either
 
-        await seen(decided)
+        await until_answer(decided)
         return fate("nobody") > nobody
 
-    await seen(both)
+    await until_answer(both)
     unasked = fate("unasked")
     taking = asyncio.create_task(pushes(rabbit, queue, taken))
     try:
-        await seen(missed_by_nobody)
+        await until_answer(missed_by_nobody)
         unasked = fate("unasked") - unasked
         await bob.socket.close()
-        await seen(alone)
+        await until_answer(alone)
         sent: list[str] = []
 
         async def one_more() -> bool:
@@ -99,7 +94,7 @@ async def test_a_message_is_pushed_for_members_who_are_offline_and_not_while_all
             assert (await alice.ask("send", group=group, text=text, client_msg_id=f"c-{len(sent)}"))["ok"]
             return any(record["message"]["body"] in sent for _, record in taken)
 
-        await seen(one_more)
+        await until_answer(one_more)
     finally:
         taking.cancel()
         await asyncio.wait({taking})

@@ -1,10 +1,8 @@
 """The programs that the migration page gives: the check, and the seed of groups that were there before."""
 
-import asyncio
 import contextlib
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +13,8 @@ from auerbach_client import ChatError, Client
 from tests.support.ports import free_ports
 from tests.support.rabbit import Rabbit
 from tests.support.stack import START_S, Stack
-from tests.support.waiting import STALL_S, eventually
+from tests.support.until import until_answer
+from tests.support.waiting import eventually
 
 PROGRAMS = Path(__file__).parents[2] / "docs" / "migration"
 QUEUE = "queue-of-the-migration"
@@ -102,16 +101,14 @@ async def test_groups_that_were_there_before_have_their_members_in_the_order_of_
 
 async def until_member(service: Stack, group: str, user: str) -> list[tuple[str, str]]:
     """The group's members in the order of joining, once `user` is one."""
-    waited_s = 0.0
     async with Client(service.http_url(), user=user) as chat:
-        while True:
-            began = time.monotonic()
+
+        async def members() -> list[tuple[str, str]] | None:
             with contextlib.suppress(ChatError):
-                state = await chat.state(group)
-                return [(member.user, member.role) for member in state.members]
-            assert waited_s < 90, f"{user} is no member of {group}"
-            await asyncio.sleep(0.1)
-            waited_s += min(time.monotonic() - began, STALL_S)
+                return [(member.user, member.role) for member in (await chat.state(group)).members]
+            return None
+
+        return await until_answer(members, 90)
 
 
 def test_a_list_with_a_bad_line_is_refused_whole(service: Stack, rabbit: Rabbit, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import aiohttp
 from tests.contract.legacy.doors import Doors, Enter, NewGroup, Open, begin, post
 from tests.support.old_app import CONNECTED, DISCONNECTED, WITHIN_S, OldApp, address
 from tests.support.stack import MakeStack, Stack
+from tests.support.until import until_answer
 
 
 async def test_a_second_of_silence_brings_a_ping(
@@ -131,10 +132,12 @@ async def test_the_processors_death_sends_no_old_frame_again_and_announces_nobod
         texts = {await app.text() for _ in range(3)}
         assert texts == {"meanwhile", "and after it", "after"}
         assert len(app.seen) == len(seen) + 3
+
     # The new owner has heard of both again: nobody is left of whom it does not know.
-    async with asyncio.timeout(WITHIN_S):
-        while sorted((await alice.ask("presence", group="g"))["online"]) != ["bob", "carol"]:
-            await asyncio.sleep(0.05)
+    async def both_are_known() -> bool:
+        return sorted((await alice.ask("presence", group="g"))["online"]) == ["bob", "carol"]
+
+    await until_answer(both_are_known)
     await bob.say("end")
     for app, seen in zip(apps, told, strict=True):
         assert (await app.next())[:2] == ("bob", "end")

@@ -6,6 +6,7 @@ import pytest
 
 from tests.contract.legacy.doors import Enter, NewGroup, Open, begin, post
 from tests.support.old_app import CONNECTED, DISCONNECTED, WITHIN_S
+from tests.support.until import until
 
 
 async def test_who_comes_and_goes_is_told_to_old_sockets_at_every_gateway(
@@ -108,9 +109,7 @@ async def test_of_two_connections_opened_at_once_at_two_gateways_one_stays(
     assert [task.result() for task in done] == [1000]
     await post(alice, group, "x")
     app = both[closing.index(stays)]
-    async with asyncio.timeout(WITHIN_S):
-        while all(told[1] != "x" for told in app.seen):
-            await asyncio.sleep(0.02)
+    await until(lambda: any(told[1] == "x" for told in app.seen), WITHIN_S)
     stays.cancel()
 
 

@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from tests.support.fake_transport import FakeTransport
+from web import followers
 from web.hub import Hub
 from web.live_events import LiveEvent, Run
 from web.outbox import Outbox
@@ -92,3 +95,15 @@ async def given_out(world: Hub) -> None:
     world.flush()
     while any(group.waiting is not None for group in world._groups.values()):
         await asyncio.sleep(0)
+
+
+async def in_the_middle(monkeypatch: pytest.MonkeyPatch) -> tuple[Hub, list[Member]]:
+    """A hub in the middle of giving the event 1 to three members: the first has got it."""
+    monkeypatch.setattr(followers, "CHUNK", 1)
+    world = Hub()
+    members = [Member(world, 0) for _ in range(3)]
+    world.publish(KEY, event(1))
+    world.flush()
+    await asyncio.sleep(0)
+    assert [member.seqs() for member in members] == [[1], [], []]
+    return world, members

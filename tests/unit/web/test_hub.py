@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.web.members import KEY, Member, event, given_out, turns
+from tests.unit.web.members import KEY, Member, event, given_out, in_the_middle, turns
 from web import followers, hub, live_events, metrics
 from web.hub import Hub
 
@@ -216,24 +216,14 @@ async def test_between_two_parts_of_a_large_batch_readers_are_given_time(monkeyp
 async def test_a_member_that_left_in_the_middle_of_a_fan_out_is_written_to_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(followers, "CHUNK", 1)
-    world = Hub()
-    members = [Member(world, 0) for _ in range(3)]
-    world.publish(KEY, event(1))
-    world.flush()
-    await asyncio.sleep(0)  # the first has got it
+    world, members = await in_the_middle(monkeypatch)
     world.unfollow(KEY, members[2])
     await world.close()
     assert [member.seqs() for member in members] == [[1], [1], []]
 
 
 async def test_another_subscription_of_the_same_socket_gets_nothing_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(followers, "CHUNK", 1)
-    world = Hub()
-    members = [Member(world, 0) for _ in range(3)]
-    world.publish(KEY, event(1))
-    world.flush()
-    await asyncio.sleep(0)  # the first has got it
+    world, members = await in_the_middle(monkeypatch)
     world.unfollow(KEY, members[2])
     again = Member(world, 1, socket=members[2])  # answered by an owner who knew the event already
     world.publish(KEY, event(2))

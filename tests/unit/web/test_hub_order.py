@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.fake_transport import FakeTransport
-from tests.unit.web.members import KEY, Member, event, given_out, turns
+from tests.unit.web.members import KEY, Member, event, given_out, in_the_middle, turns
 from web import followers
 from web.hub import Hub
 from web.outbox import WINDOW_BYTES, Outbox
@@ -15,12 +15,7 @@ from web.outbox import WINDOW_BYTES, Outbox
 async def test_who_begins_to_wait_in_the_middle_of_a_fan_out_gets_the_run_behind_what_waits(
     read: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(followers, "CHUNK", 1)
-    world = Hub()
-    members = [Member(world, 0) for _ in range(3)]
-    world.publish(KEY, event(1))
-    world.flush()
-    await asyncio.sleep(0)  # the first has got it
+    world, members = await in_the_middle(monkeypatch)
     last = members[2]
     last.transport.stall(after=2)
     last.outbox.push(b"7 7 7 ")
